@@ -1,0 +1,60 @@
+"""Entry: `list` without the heavy imports, everything else through cli."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> int:
+    """Run the command line in sys.argv and return the exit status."""
+    if len(sys.argv) > 1 and sys.argv[1] == "list" and set(sys.argv[2:]) <= {"--json"}:
+        status = quick_list("--json" in sys.argv)
+        if status is not None:
+            return status
+    from . import cli
+
+    return cli.main(sys.argv[1:])
+
+
+def quick_list(as_json: bool) -> int | None:
+    """Print the listing; None when this repository needs the full program (which then says why)."""
+    import time
+
+    from . import listing, show
+
+    common_dir = listing.find_common_dir()
+    if common_dir is None:
+        return None
+    now = time.time()
+    git = listing.Git(common_dir)
+    settings = listing.settings(git)
+    prefix = os.environ.get("GIT_AUTONOMOUS_BRANCH_PREFIX") or settings.get("autonomous.branchprefix", "autonomous/")
+    found = listing.tasks(common_dir, prefix, now)
+    try:
+        if as_json:
+            import json
+
+            print(json.dumps({"schema": 1, "tasks": [listing.to_json(task) for task in found]}, indent=2))
+        elif found:
+            setting = settings.get("color.autonomous", settings.get("color.ui", "auto"))
+            sys.stdout.write(
+                show.list_table(
+                    found,
+                    width=show.columns(sys.stdout, os.environ),
+                    colour=show.colour(sys.stdout, os.environ, setting),
+                    ascii=not show.unicode(sys.stdout),
+                    now=now,
+                )
+            )
+        else:
+            print('No tasks yet. Start one: git autonomous start "GOAL"', file=sys.stderr)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

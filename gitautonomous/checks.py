@@ -1,0 +1,73 @@
+"""Checks: commands that must pass before work counts as done. They run inside the agent's own sandbox, so they have no right that it did not have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from . import codex, process
+from .workspace import Workspace
+
+TAIL = 4000
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One command's end. `tail`: the last 4,000 characters of what it printed, both streams; `seconds`: how long it took."""
+
+    command: str
+    returncode: int
+    seconds: float
+    tail: str
+    timed_out: bool = False
+
+    @property
+    def passed(self) -> bool:
+        return self.returncode == 0 and not self.timed_out
+
+
+def verdict(results: Sequence[CheckResult]) -> str:
+    """passed, failed, or none where nothing was checked."""
+    if not results:
+        return "none"
+    return "passed" if all(result.passed for result in results) else "failed"
+
+
+def run_checks(workspace: Workspace, on_check: Callable[[str], None]) -> tuple[CheckResult, ...]:
+    """Run the task's checks in order, all of them. `on_check` is told each command before it starts."""
+    results = []
+    with workspace.private_tmpdir() as tmpdir:
+        for command in workspace.task.checks:
+            on_check(command)
+            argv = codex.sandbox_argv(
+                workspace.codex,
+                command,
+                main_root=workspace.repository.main_root,
+                access=workspace.access,
+                config=workspace.task.options.config,
+            )
+            began = time.monotonic()
+            done = process.run(
+                argv,
+                cwd=workspace.worktree.path,
+                env=codex.environment(tmpdir),
+                timeout=workspace.settings.check_timeout or None,
+            )
+            output = (done.stdout + done.stderr).decode("utf-8", "replace")
+            results.append(
+                CheckResult(
+                    command, done.returncode, round(time.monotonic() - began, 1), output[-TAIL:], done.timed_out
+                )
+            )
+            codex.clean_leftovers(workspace.worktree.path)
+    return tuple(results)
+
+
+def to_journal(results: Sequence[CheckResult]) -> list[dict[str, Any]]:
+    return [asdict(result) for result in results]
+
+
+def from_journal(results: Sequence[dict[str, Any]]) -> tuple[CheckResult, ...]:
+    return tuple(CheckResult(**result) for result in results)

@@ -1,0 +1,511 @@
+"""The git binary: everything that changes worktrees, refs' deletion, the index or the configuration.
+
+Reading objects and writing commits is objects.py (pygit2). No command here ever discovers a repository from a task's worktree: an agent owns that
+folder and can put any `.git` there. Every command names its git dir, runs with a scrubbed environment and with hooks and fsmonitor off.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from . import locks, process
+from .errors import AutonomousError, UsageError
+
+MINIMUM_GIT = (2, 39)
+
+# What git may be told to run by configuration that a repository can carry; none of it is wanted in our own commands.
+QUIET = (
+    "-c", "core.hooksPath=/dev/null",
+    "-c", "core.fsmonitor=false",
+    "-c", "core.fsync=objects,derived-metadata,reference,index",
+    "-c", "gc.auto=0",
+    "-c", "maintenance.auto=false",
+    "-c", "submodule.recurse=false",
+    "-c", "advice.detachedHead=false",
+    "-c", "commit.gpgSign=false",
+)  # fmt: skip
+
+ZERO = "0" * 40
+
+
+def find_git(path: str | None = None, outside: Path | None = None) -> str:
+    """The absolute path of git on PATH, never one below `outside`. Raises AutonomousError."""
+    for folder in (path if path is not None else os.environ.get("PATH", os.defpath)).split(os.pathsep):
+        if not os.path.isabs(folder):
+            continue
+        found = shutil.which("git", path=folder)
+        if found and not (outside and Path(found).resolve().is_relative_to(outside.resolve())):
+            return found
+    raise AutonomousError("git is not on PATH", "apt install git")
+
+
+def text(data: bytes) -> str:
+    """Bytes of git's output as a string that gives the same bytes back (paths need that)."""
+    return os.fsdecode(data)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of `git worktree list`."""
+
+    path: Path
+    head: str | None
+    branch: str | None
+    bare: bool
+    locked: bool
+    prunable: bool
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository by its common git dir, whichever of its worktrees the user stands in.
+
+    common_dir: absolute; git_dir: of the worktree that the user stands in; toplevel: of that worktree, None in a bare repository or inside a git dir;
+    superproject: the worktree of the repository that has this one as a submodule.
+    """
+
+    git: str
+    common_dir: Path
+    git_dir: Path
+    toplevel: Path | None
+    superproject: Path | None
+    _environment: dict[str, str] = field(default_factory=process.clean_environment, repr=False)
+
+    @staticmethod
+    def discover(directory: Path | None = None, environ: Mapping[str, str] | None = None) -> Repository:
+        """The repository around `directory` (default: the current one), honouring GIT_DIR and GIT_WORK_TREE of `environ` this one time.
+
+        Raises AutonomousError where there is none.
+        """
+        git = find_git()
+        environment = dict(os.environ if environ is None else environ)
+        base = [git, "rev-parse", "--path-format=absolute"]
+        done = process.run(
+            [*base, "--git-common-dir", "--git-dir", "--is-inside-work-tree"], cwd=directory, env=environment
+        )
+        if done.returncode:
+            reason = text(done.stderr).strip().splitlines()
+            if reason and "not a git repository" not in reason[0]:
+                raise AutonomousError(reason[0].removeprefix("fatal: "))
+            raise AutonomousError(
+                "not a git repository (or any of the parent directories)",
+                "git init && git commit --allow-empty -m 'First commit'",
+            )
+        common, git_dir, inside = text(done.stdout).splitlines()
+        toplevel = superproject = None
+        if inside == "true":
+            done = process.run(
+                [*base, "--show-toplevel", "--show-superproject-working-tree"], cwd=directory, env=environment
+            )
+            paths = text(done.stdout).splitlines()
+            toplevel = Path(paths[0]) if paths else None
+            superproject = Path(paths[1]) if len(paths) > 1 else None
+        return Repository(git, Path(common).resolve(), Path(git_dir).resolve(), toplevel, superproject)
+
+    # -- running git ---------------------------------------------------------------------------------------------------------------------------
+
+    def call(
+        self,
+        *arguments: str,
+        input: bytes | None = None,
+        git_dir: Path | None = None,
+        work_tree: Path | None = None,
+        extra: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> process.Completed:
+        """Run git with an explicit git dir (default: the common one) and return what came of it, whatever it was."""
+        where = [f"--git-dir={git_dir or self.common_dir}"]
+        if work_tree is not None:
+            where.append(f"--work-tree={work_tree}")
+        environment = {**self._environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **(extra or {})}
+        cwd = work_tree if work_tree is not None and work_tree.is_dir() else self.common_dir
+        return process.run(
+            [self.git, *where, *QUIET, *arguments], cwd=cwd, env=environment, input=input, timeout=timeout
+        )
+
+    def run(self, *arguments: str, **options: object) -> str:
+        """Like `call`, but returns stdout as text and raises AutonomousError with git's own last words when it fails."""
+        done = self.call(*arguments, **options)  # type: ignore[arg-type]
+        if done.returncode:
+            raise AutonomousError(f"git {arguments[0]} failed: {last_words(done.stderr)}")
+        return text(done.stdout)
+
+    # -- facts ---------------------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def state_dir(self) -> Path:
+        """`<common git dir>/autonomous`: everything local of this program, 0700."""
+        return self.common_dir / "autonomous"
+
+    def task_dir(self, task: str) -> Path:
+        return self.state_dir / "tasks" / task
+
+    def make_state_dir(self, *below: str) -> Path:
+        """Create `<common git dir>/autonomous/<below>` with 0700 all the way down and return it."""
+        path = self.state_dir
+        path.mkdir(mode=0o700, exist_ok=True)
+        for part in below:
+            path = path / part
+            path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def lock(self) -> object:
+        """The repository-wide lock (a context manager): worktree add/remove/prune, ref deletion and config writes lose updates without it."""
+        return locks.exclusive(str(self.make_state_dir() / "repository.lock"))
+
+    def version(self) -> tuple[int, ...]:
+        words = text(process.run([self.git, "--version"]).stdout).split()
+        return tuple(int(part) for part in (words[2] if len(words) > 2 else "0").split(".")[:3] if part.isdecimal())
+
+    def config(self) -> list[tuple[str, str, str]]:
+        """Every configured value as (scope, key, value), lowest precedence first."""
+        done = self.call("config", "--list", "--show-scope", "-z", git_dir=self.git_dir)
+        found = []
+        fields = text(done.stdout).split("\0")
+        for scope, entry in zip(fields[::2], fields[1::2], strict=False):
+            if scope == "command":
+                continue
+            key, newline, value = entry.partition("\n")
+            found.append((scope, key, value if newline else "true"))
+        return found
+
+    def identity(self) -> str:
+        """`Name <mail>` of the user as git resolves it. Raises AutonomousError with git's hint."""
+        done = self.call(
+            "var",
+            "GIT_COMMITTER_IDENT",
+            git_dir=self.git_dir,
+            extra={k: v for k, v in os.environ.items() if k.startswith(("GIT_COMMITTER_", "GIT_AUTHOR_"))},
+        )
+        if done.returncode:
+            raise AutonomousError(
+                "git does not know who you are",
+                'git config --global user.name "Your Name" && git config --global user.email you@example.com',
+            )
+        return text(done.stdout).rsplit(" ", 2)[0]
+
+    def worktrees(self) -> list[Entry]:
+        """All worktrees, the main one (or the bare repository) first."""
+        entries = []
+        for block in self.run("worktree", "list", "--porcelain", "-z").split("\0\0"):
+            facts = dict(line.partition(" ")[::2] for line in block.split("\0") if line)
+            if "worktree" in facts:
+                entries.append(
+                    Entry(
+                        Path(facts["worktree"]),
+                        facts.get("HEAD"),
+                        facts.get("branch"),
+                        "bare" in facts,
+                        "locked" in facts,
+                        "prunable" in facts,
+                    )
+                )
+        return entries
+
+    @cached_property
+    def main_root(self) -> Path:
+        """The main worktree, or the bare repository itself: what Codex keys its trust on."""
+        entries = self.worktrees()
+        return entries[0].path if entries else self.common_dir
+
+    @cached_property
+    def is_bare(self) -> bool:
+        entries = self.worktrees()
+        return bool(entries) and entries[0].bare
+
+    def head_branch(self) -> str | None:
+        """The branch that the user's worktree is on (short name), also when it has no commit yet; None when HEAD is detached."""
+        done = self.call("symbolic-ref", "--quiet", "--short", "HEAD", git_dir=self.git_dir)
+        return text(done.stdout).strip() if done.returncode == 0 else None
+
+    def resolve(self, revision: str) -> str | None:
+        """The commit that a revision names, or None."""
+        done = self.call(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", git_dir=self.git_dir
+        )
+        return text(done.stdout).strip() if done.returncode == 0 else None
+
+    def dirty(self) -> bool:
+        """Whether the user's own checkout has uncommitted changes (untracked files count). Read-only: takes no lock, refreshes nothing."""
+        if self.toplevel is None:
+            return False
+        done = self.call(
+            "status", "--porcelain", "--ignore-submodules=all", "--untracked-files=normal", "-z",
+            git_dir=self.git_dir, work_tree=self.toplevel, extra={"GIT_OPTIONAL_LOCKS": "0"},
+        )  # fmt: skip
+        return bool(done.stdout)
+
+    # -- refs ----------------------------------------------------------------------------------------------------------------------------------
+
+    def update_ref(self, ref: str, new: str, old: str, reason: str) -> None:
+        """Move a ref by compare-and-swap (`old` all zeros: must not exist). Raises AutonomousError when it moved meanwhile."""
+        done = self.call(
+            "update-ref", "--create-reflog", "-m", f"autonomous: {reason}", "--end-of-options", ref, new, old
+        )
+        if done.returncode:
+            raise AutonomousError(f"cannot move {ref}: {last_words(done.stderr)}")
+
+    def delete_ref(self, ref: str, old: str) -> None:
+        with self.lock():  # type: ignore[attr-defined]
+            self.run("update-ref", "-d", "--end-of-options", ref, old)
+
+    # -- worktrees -----------------------------------------------------------------------------------------------------------------------------
+
+    def worktree_of(self, branch: str) -> Entry | None:
+        """The worktree that has `branch` (short name) checked out."""
+        return next((entry for entry in self.worktrees() if entry.branch == f"refs/heads/{branch}"), None)
+
+    def worktree_path(self, task: str, root: str | None) -> Path:
+        """Where a task's worktree goes: `root`, else `../<repository>.autonomous/`, else below the common git dir."""
+        if root:
+            base = Path(root).expanduser()
+            return (base if base.is_absolute() else self.main_root / base).resolve() / task
+        parent = self.main_root.parent
+        if self.superproject is None and os.access(parent, os.W_OK | os.X_OK):
+            return parent / f"{self.main_root.name.removesuffix('.git') or 'repository'}.autonomous" / task
+        return self.state_dir / "worktrees" / task
+
+    def add_worktree(self, path: Path, branch: str) -> Worktree:
+        """Check `branch` out at `path`. Only the registration needs the repository lock; the files come after it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self.lock():  # type: ignore[attr-defined]
+            if not path.exists():
+                self.run("worktree", "prune")
+            self.run("worktree", "add", "--quiet", "--no-checkout", "--end-of-options", str(path), branch)
+        worktree = Worktree.registered(self, path)
+        worktree.populate()
+        return worktree
+
+    def remove_worktree(self, path: Path) -> None:
+        """Unregister and delete a worktree of ours. The caller has kept what was in it."""
+        with self.lock():  # type: ignore[attr-defined]
+            self.call("worktree", "unlock", "--", str(path))
+            if path.exists():
+                self.run("worktree", "remove", "--force", "--force", "--", str(path))
+            else:
+                self.run("worktree", "prune")
+
+    def refuse_unsafe_filters(self) -> None:
+        """A configured filter that is found relative to the worktree would be the agent's program: refuse. Raises AutonomousError."""
+        for _, key, value in self.config():
+            if key.startswith("filter.") and key.endswith((".clean", ".smudge", ".process")):
+                program = (value.split() or [""])[0].strip("'\"")
+                if "/" in program and not os.path.isabs(program) and not program.startswith("~"):
+                    raise AutonomousError(
+                        f"the filter {key} runs {program}, which would be found inside the agent's worktree",
+                        f"git config {key} {shutil.which(os.path.basename(program)) or '/absolute/path/to/' + os.path.basename(program)}",
+                    )
+
+
+def last_words(stderr: bytes) -> str:
+    """git's own error in one line."""
+    lines = [line for line in text(stderr).strip().splitlines() if line and not line.startswith("hint:")]
+    return lines[-1].removeprefix("fatal: ").removeprefix("error: ") if lines else "no message"
+
+
+class SwappedPointer(AutonomousError):
+    """The `.git` of a task's worktree is not what git wrote there."""
+
+
+@dataclass(frozen=True)
+class Worktree:
+    """A task's linked worktree, known by the git dir that git registered for it and never by what its `.git` says."""
+
+    repository: Repository
+    path: Path
+    git_dir: Path
+
+    @staticmethod
+    def registered(repository: Repository, path: Path) -> Worktree:
+        """The worktree registered for `path`. Raises AutonomousError where git knows none."""
+        wanted = os.path.realpath(path)
+        admin = repository.common_dir / "worktrees"
+        for folder in sorted(admin.iterdir()) if admin.is_dir() else ():
+            try:
+                pointer = (folder / "gitdir").read_text().strip()
+            except OSError:
+                continue
+            target = pointer if os.path.isabs(pointer) else os.path.join(folder, pointer)
+            if os.path.realpath(os.path.dirname(target)) == wanted:
+                return Worktree(repository, Path(path), folder)
+        raise AutonomousError(f"git knows no worktree at {path}", "git worktree list")
+
+    def call(self, *arguments: str, **options: object) -> process.Completed:
+        return self.repository.call(*arguments, git_dir=self.git_dir, work_tree=self.path, **options)  # type: ignore[arg-type]
+
+    def run(self, *arguments: str, **options: object) -> str:
+        return self.repository.run(*arguments, git_dir=self.git_dir, work_tree=self.path, **options)
+
+    def populate(self) -> None:
+        """Fill a worktree that was added without a checkout; nothing to do where an index exists already."""
+        if not (self.git_dir / "index").exists():
+            self.run(
+                "-c", f"checkout.workers={os.cpu_count() or 1}", "reset", "--quiet", "--hard", "--no-recurse-submodules"
+            )
+
+    # -- the pointer ---------------------------------------------------------------------------------------------------------------------------
+
+    def pointers(self) -> tuple[bytes, ...]:
+        """What git writes into the worktree's `.git`: absolute, or relative with worktree.useRelativePaths."""
+        relative = os.path.relpath(self.git_dir, os.path.realpath(self.path))
+        return (b"gitdir: " + os.fsencode(self.git_dir) + b"\n", b"gitdir: " + os.fsencode(relative) + b"\n")
+
+    def check_pointer(self) -> None:
+        """Raise SwappedPointer unless `.git` is the regular file that git wrote, byte for byte."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path / ".git", flags)
+            try:
+                content = os.read(descriptor, 8192)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            content = b""
+        if content not in self.pointers():
+            raise SwappedPointer(f"the .git file of {self.path} was changed", "git autonomous doctor --repair")
+
+    def head(self) -> str:
+        """The full name of the branch that this worktree is on, or the commit it is detached at."""
+        return (self.git_dir / "HEAD").read_text().strip().removeprefix("ref: ")
+
+    # -- staging -------------------------------------------------------------------------------------------------------------------------------
+
+    def untracked(self) -> list[str]:
+        """Untracked, not ignored paths; a nested repository shows as one path with a slash at its end."""
+        return [
+            path for path in self.run("ls-files", "--others", "--exclude-standard", "-z", "--", ".").split("\0") if path
+        ]
+
+    def stage(self, files: Mapping[str, bytes], *, skip: Iterable[str] = ()) -> tuple[str, list[str]]:
+        """Put the whole worktree into the index as `git add` would, then `files` (path: content) byte for byte, and write the tree.
+
+        Files go in explicitly because many repositories ignore them and an attribute must not change them. Nested repositories, git dirs by another
+        spelling and `skip` stay out. Returns the tree and the paths that were left out. Raises AutonomousError.
+        """
+        self.drop_stale_lock()
+        excluded = nested_repositories(self.path, self.untracked())
+        left_out = [*excluded, *skip]
+        pathspec = ["."] + [f":(top,exclude,literal){path.rstrip('/')}" for path in left_out]
+        listing = "\0".join(pathspec).encode("utf-8", "surrogateescape")
+        self.run("add", "--all", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul", input=listing)
+        self.set_entries(files)
+        return self.run("write-tree").strip(), excluded
+
+    def set_entries(self, files: Mapping[str, bytes]) -> None:
+        """Put contents into the index under their paths, past ignore rules, attributes and sparse checkout."""
+        entries = []
+        for path, content in files.items():
+            oid = self.run("hash-object", "-w", "--no-filters", "--stdin", input=content).strip()
+            entries.append(f"100644 {oid}\t{path}\0")
+        if entries:
+            self.run("update-index", "--add", "--replace", "-z", "--index-info", input="".join(entries).encode())
+
+    def drop_stale_lock(self) -> None:
+        """Remove a left-over index.lock. Only called with the task's locks held and no agent alive; a git of the user's that is at work gets its time."""
+        lock = self.git_dir / "index.lock"
+        if lock.exists() and not process.wait_until_unused(lock, timeout=5.0):
+            raise AutonomousError(f"another git process works in {self.path}", f"rm {lock}")
+        lock.unlink(missing_ok=True)
+
+    def restore(self, tree: str) -> list[str]:
+        """Put index and files back to exactly `tree`; ignored files stay. Returns the untracked paths that were removed."""
+        self.run(
+            "-c",
+            f"checkout.workers={os.cpu_count() or 1}",
+            "read-tree",
+            "--reset",
+            "-u",
+            "--no-recurse-submodules",
+            tree,
+        )
+        removed = []
+        for path in self.untracked():
+            target = self.path / path
+            if path.endswith("/") or not inside(self.path, target):
+                continue
+            target.unlink(missing_ok=True)
+            removed.append(path)
+        return removed
+
+    def status(self) -> list[tuple[str, str]]:
+        """(XY, path) of everything that is not as in HEAD, as `git status --porcelain` says it; nested repositories that stay out are not counted."""
+        found = []
+        fields = iter(
+            self.run(
+                "status", "--porcelain", "-z", "--no-renames", "--ignore-submodules=all", "--untracked-files=normal"
+            ).split("\0")
+        )
+        for line in fields:
+            if line and not (line.startswith("??") and line.endswith("/") and self.is_repository(line[3:])):
+                found.append((line[:2], line[3:]))
+        return found
+
+    def is_repository(self, folder: str) -> bool:
+        return os.path.lexists(self.path / folder / ".git")
+
+    def clean(self) -> bool:
+        """Whether index and files are as in HEAD."""
+        return not self.status()
+
+    def as_staged(self) -> bool:
+        """Whether the files are as in the index."""
+        return all(xy[1] == " " for xy, _ in self.status())
+
+
+def inside(root: Path, path: Path) -> bool:
+    """Whether the folder of `path` really lies in `root`, links followed."""
+    return Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root))
+
+
+def nested_repositories(root: Path, untracked: Sequence[str]) -> list[str]:
+    """Of the untracked paths those that belong to another repository: git's own findings, `.git` by any spelling, and bare layouts.
+
+    After one `git add` such a folder is a gitlink, and every later status would run the filters that its own configuration names.
+    """
+    found: dict[str, None] = {}
+    heads = []
+    for path in untracked:
+        if path.endswith("/"):
+            found[path.rstrip("/")] = None
+            continue
+        parts = path.split("/")
+        for index, part in enumerate(parts):
+            if is_git_dir_name(part):
+                found["/".join(parts[:index]) or part] = None
+                break
+        if parts[-1] == "HEAD":
+            heads.append("/".join(parts[:-1]))
+    for folder in heads:
+        if folder and all((root / folder / name).is_dir() for name in ("objects", "refs")):
+            found[folder] = None
+    return list(found)
+
+
+def is_git_dir_name(name: str) -> bool:
+    """Whether some file system takes `name` for `.git`: git itself refuses these (core.protectNTFS, core.protectHFS), and aborts."""
+    plain = "".join(c for c in name if c not in HFS_IGNORED).lower().rstrip(". ")
+    return plain in (".git", "git~1") or plain.startswith((".git:", ".git::"))
+
+
+HFS_IGNORED = frozenset(
+    "\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
+)
+
+
+def check_branch_name(repository: Repository, name: str) -> None:
+    """Raise UsageError when git could not hold `name` as a branch, or an existing branch stands in its way."""
+    if repository.call("check-ref-format", "--branch", name).returncode:
+        raise UsageError(f"'{name}' is not a valid branch name", 'git autonomous start --name another-name "GOAL"')
+    parts = name.split("/")
+    for end in range(1, len(parts)):
+        above = "/".join(parts[:end])
+        if repository.call("show-ref", "--verify", "--quiet", f"refs/heads/{above}").returncode == 0:
+            raise AutonomousError(
+                f"a branch named '{above}' stands in the way of '{name}'",
+                f"git branch -m {above} {above}-old    # or: git config autonomous.branchPrefix tasks/",
+            )

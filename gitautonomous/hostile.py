@@ -1,0 +1,100 @@
+"""Files in a folder that somebody else owns: read and written without following a link, blocking on a FIFO or believing a size.
+
+After the first session everything in a worktree is hostile data. A path is walked component by component from an open directory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from pathlib import Path
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class NotAFile(Exception):
+    """Something stands at the path that is not a regular file of at most the allowed size."""
+
+
+def read(root: Path, path: str, limit: int) -> bytes | None:
+    """The content of `root/path`, None where there is nothing. Raises NotAFile for a link, folder, device or FIFO, or beyond `limit` bytes."""
+    *folders, name = path.split("/")
+    opened = [os.open(root, _DIRECTORY)]
+    try:
+        for folder in folders:
+            opened.append(os.open(folder, _DIRECTORY, dir_fd=opened[-1]))
+        opened.append(os.open(name, _FILE, dir_fd=opened[-1]))
+        status = os.fstat(opened[-1])
+        if not stat.S_ISREG(status.st_mode):
+            raise NotAFile(f"{path} is not a regular file")
+        if status.st_size > limit:
+            raise NotAFile(f"{path} has {status.st_size:,} bytes, more than {limit:,}")
+        data = b""
+        while len(data) <= limit and (chunk := os.read(opened[-1], limit + 1 - len(data))):
+            data += chunk
+        if len(data) > limit:
+            raise NotAFile(f"{path} has more than {limit:,} bytes")
+        return data
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise NotAFile(f"{path} cannot be read ({error.strerror})") from error
+    finally:
+        for descriptor in reversed(opened):
+            os.close(descriptor)
+
+
+def write(root: Path, path: str, content: bytes, *, attic: Path) -> list[str]:
+    """Put `content` at `root/path` by rename in the same folder. What stands in the way is moved into `attic`; returns sentences about that. Raises OSError."""
+    *folders, name = path.split("/")
+    moved: list[str] = []
+    opened = [os.open(root, _DIRECTORY)]
+    try:
+        walked = ""
+        for folder in folders:
+            walked += folder + "/"
+            opened.append(_enter(opened[-1], folder, walked, attic, moved))
+        try:
+            if not stat.S_ISREG(os.lstat(name, dir_fd=opened[-1]).st_mode):
+                moved.append(_put_away(opened[-1], name, path, attic))
+        except FileNotFoundError:
+            pass
+        temporary = f".{name}.{uuid.uuid4().hex[:8]}"
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=opened[-1]
+        )
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, name, src_dir_fd=opened[-1], dst_dir_fd=opened[-1])
+    finally:
+        for descriptor in reversed(opened):
+            os.close(descriptor)
+    return moved
+
+
+def _enter(parent: int, folder: str, shown: str, attic: Path, moved: list[str]) -> int:
+    try:
+        return os.open(folder, _DIRECTORY, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        os.chmod(folder, 0o755, dir_fd=parent, follow_symlinks=False)
+        return os.open(folder, _DIRECTORY, dir_fd=parent)
+    except (NotADirectoryError, OSError):
+        moved.append(_put_away(parent, folder, shown, attic))
+    os.mkdir(folder, 0o755, dir_fd=parent)
+    return os.open(folder, _DIRECTORY, dir_fd=parent)
+
+
+def _put_away(parent: int, name: str, shown: str, attic: Path) -> str:
+    """Move `name` into the attic as it is: a rename where the file system allows it, else deletion of the link or special file itself."""
+    attic.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = attic / f"{uuid.uuid4().hex[:8]}-{name.lstrip('.')}"
+    os.rename(name, target, src_dir_fd=parent)
+    return f"{shown.rstrip('/')} was not a plain file or folder and was moved to {target}"

@@ -1,0 +1,120 @@
+"""The journal of a task: what was intended and what came of it, one JSON object a line, flushed to disk line by line.
+
+Lines (all have `event` and `at`, epoch seconds):
+
+=========== ==================================================================================================================
+journal     first line; `format` 1
+attempt     before Codex starts: `id`, `number`, `role`, `tip`, `thread`, `prompt` (sha256), `offset` (bytes of the transcript), `full`, `guard`
+started     `id`, `pid`, `start`, `boot`: who Codex is
+ended       Codex is gone: `id`, `kind`, `message`, `returncode`, `seconds`
+checks      `tree`, `results`: [{command, returncode, seconds, tail}]
+result      the attempt is closed: `id`, `commit` (null: it was no session), `outcome`, `thread`, `usage` (cumulative, of the thread)
+word        the runner's last word: `state`, `reason`
+=========== ==================================================================================================================
+
+An attempt without a result was interrupted by the death of its runner; the next one closes it. A torn last line (the death of a writer) is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from .errors import AutonomousError
+
+FORMAT = 1
+Record = dict[str, Any]
+
+
+class Journal:
+    """Append-only access to one task's journal. Only the holder of the task's runner.lock writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[Record]:
+        """All lines. Raises AutonomousError for a damaged or newer journal; it is kept as it is."""
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        whole, newline, _ = data.rpartition(b"\n")
+        records: list[Record] = []
+        for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict) or not isinstance(record.get("event"), str):
+                raise AutonomousError(f"line {number} of {self.path} is damaged", "git autonomous doctor --repair")
+            records.append(record)
+        if records and (records[0]["event"] != "journal" or records[0].get("format") != FORMAT):
+            raise AutonomousError(
+                f"{self.path} was written by another version of git autonomous", "git autonomous doctor --repair"
+            )
+        return records
+
+    def append(self, event: str, **fields: object) -> None:
+        """Write one line and flush it to disk. Raises OSError (a full disk leaves a torn line, which readers drop)."""
+        line = json.dumps({"event": event, "at": round(time.time(), 3), **fields}, ensure_ascii=True) + "\n"
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size == 0:
+                line = json.dumps({"event": "journal", "at": round(time.time(), 3), "format": FORMAT}) + "\n" + line
+            elif os.pread(descriptor, 1, size - 1) != b"\n":
+                self._drop_torn_line(descriptor, size)
+            os.write(descriptor, line.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _drop_torn_line(descriptor: int, size: int) -> None:
+        tail = os.pread(descriptor, min(size, 1 << 20), max(0, size - (1 << 20)))
+        os.ftruncate(descriptor, size - len(tail) + tail.rfind(b"\n") + 1)
+
+
+def open_attempt(records: list[Record]) -> Record | None:
+    """The last attempt when it has no result, with what is known of its process under `pid`, `start`, `boot`."""
+    attempt: Record | None = None
+    for record in records:
+        if record["event"] == "attempt":
+            attempt = dict(record)
+        elif attempt is not None and record.get("id") == attempt.get("id"):
+            if record["event"] == "result":
+                attempt = None
+            else:
+                attempt.update({key: value for key, value in record.items() if key not in ("event", "at")})
+    return attempt
+
+
+def last(records: list[Record], event: str) -> Record | None:
+    return next((record for record in reversed(records) if record["event"] == event), None)
+
+
+def last_thread(records: list[Record]) -> str | None:
+    """The thread of the newest attempt that got one."""
+    return next(
+        (
+            record["thread"]
+            for record in reversed(records)
+            if record["event"] in ("result", "attempt") and record.get("thread")
+        ),
+        None,
+    )
+
+
+def usage_of(records: list[Record], thread: str) -> Record:
+    """The last cumulative usage seen of a thread, empty when none was."""
+    return next(
+        (
+            record["usage"]
+            for record in reversed(records)
+            if record["event"] == "result" and record.get("thread") == thread and record.get("usage")
+        ),
+        {},
+    )

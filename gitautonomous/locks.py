@@ -1,0 +1,68 @@
+"""Advisory locks by flock: released by the kernel when their holder dies, whatever killed it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def open_lock(path: str, *, inheritable: bool = False) -> int:
+    """A descriptor for the lock file, made where it is missing (0600). Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if inheritable:
+        os.set_inheritable(descriptor, True)
+    return descriptor
+
+
+def try_lock(descriptor: int, *, patience: float = 1.0) -> bool:
+    """Take the lock exclusively, trying for `patience` seconds: listings probe locks for a moment."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
+
+
+def is_held(path: str) -> bool:
+    """Whether some process holds the lock exclusively. A missing file is not held."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EAGAIN, errno.EACCES)
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextmanager
+def exclusive(path: str) -> Iterator[None]:
+    """Hold the lock for the length of a `with` block, waiting for it as long as it takes."""
+    descriptor = open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def owner(path: str) -> str:
+    """What the holder wrote into its lock file (at most 200 characters), for people to read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(200).strip()
+    except OSError:
+        return ""

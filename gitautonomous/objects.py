@@ -1,0 +1,154 @@
+"""Reading and writing git's objects with pygit2, which runs no hook, filter, fsmonitor or merge driver.
+
+The repository is opened by its common git dir, never by discovery.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import Option, SortMode
+
+from .errors import AutonomousError
+
+FILE_LIMIT = 8 * 1024 * 1024
+
+# Objects reach the disk before the ref that names them (promise: a power loss takes at most the running session's uncommitted files).
+pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
+# The state dir belongs to whoever ran git init; ownership was judged by git itself at discovery.
+pygit2.option(Option.SET_OWNER_VALIDATION, False)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit as the rest of the program sees it. `time`: epoch seconds of the committer."""
+
+    oid: str
+    tree: str
+    parents: tuple[str, ...]
+    message: str
+    author: str
+    time: int
+
+
+class Objects:
+    """The object database and the refs of one repository."""
+
+    def __init__(self, common_dir: Path) -> None:
+        """Raises AutonomousError where libgit2 cannot open the repository."""
+        try:
+            self._repository = pygit2.Repository(str(common_dir))
+        except pygit2.GitError as error:
+            raise AutonomousError(f"this repository cannot be opened: {error}", "git autonomous doctor") from error
+
+    def tip(self, ref: str) -> str | None:
+        """The commit that a full ref name points to, or None."""
+        try:
+            return str(self._repository.references[ref].peel(pygit2.Commit).id)
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
+    def refs(self, prefix: str) -> list[str]:
+        return [name for name in self._repository.references if name.startswith(prefix)]
+
+    def commit(self, oid: str) -> Commit:
+        found = self._repository[oid]
+        if not isinstance(found, pygit2.Commit):
+            raise AutonomousError(f"{oid} is not a commit")
+        return Commit(
+            str(found.id),
+            str(found.tree_id),
+            tuple(str(parent) for parent in found.parent_ids),
+            found.message,
+            f"{found.author.name} <{found.author.email}>",
+            found.commit_time,
+        )
+
+    def history(self, tip: str, until: str | None = None) -> Iterator[Commit]:
+        """Commits from `tip` back along first parents, newest first, `until` and what is reachable from it excluded."""
+        walker = self._repository.walk(tip, SortMode.TOPOLOGICAL)
+        walker.simplify_first_parent()
+        if until is not None and until in self._repository:
+            walker.hide(until)
+        for found in walker:
+            yield self.commit(str(found.id))
+
+    def is_ancestor(self, ancestor: str, descendant: str) -> bool:
+        if ancestor == descendant:
+            return True
+        try:
+            return self._repository.descendant_of(descendant, ancestor)
+        except (KeyError, ValueError, pygit2.GitError):
+            return False
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """The content of a file in a commit (or tree), None where there is no regular file of at most 8 MiB."""
+        found: pygit2.Object | None = self._repository.get(commit)
+        if isinstance(found, pygit2.Commit):
+            found = found.tree
+        for part in path.split("/"):
+            if not isinstance(found, pygit2.Tree) or part not in found:
+                return None
+            found = found[part]
+        return found.data if isinstance(found, pygit2.Blob) and found.size <= FILE_LIMIT else None
+
+    def same_outside(self, first: str, second: str, folder: str) -> bool:
+        """Whether two trees are the same but for the top-level `folder`: compares names and ids, reads no file."""
+        return self._entries(first, folder) == self._entries(second, folder)
+
+    def _entries(self, tree: str, without: str) -> dict[str | None, tuple[str, int]]:
+        found = self._repository[tree]
+        assert isinstance(found, pygit2.Tree)
+        return {entry.name: (str(entry.id), entry.filemode) for entry in found if entry.name != without}
+
+    def changed_paths(self, old: str, new: str, limit: int = 10_000) -> list[str]:
+        """The paths that differ between two trees, at most `limit`."""
+        first, second = self._repository[old], self._repository[new]
+        assert isinstance(first, pygit2.Tree) and isinstance(second, pygit2.Tree)
+        paths = []
+        for delta in self._repository.diff(first, second).deltas:
+            paths.append(delta.new_file.path or delta.old_file.path)
+            if len(paths) >= limit:
+                break
+        return paths
+
+    def with_files(self, tree: str, files: Mapping[str, bytes]) -> str:
+        """The tree that `tree` becomes with `files` (path: content) put into it."""
+        index = pygit2.Index()
+        found = self._repository[tree]
+        assert isinstance(found, pygit2.Tree)
+        index.read_tree(found)
+        for path, content in files.items():
+            index.add(pygit2.IndexEntry(path, self._repository.create_blob(content), pygit2.enums.FileMode.BLOB))
+        return str(index.write_tree(self._repository))
+
+    def blob(self, content: bytes) -> str:
+        return str(self._repository.create_blob(content))
+
+    def write_commit(self, ref: str | None, message: str, tree: str, parents: list[str], *, identity: str) -> str:
+        """Write a commit and, where `ref` is given, move it there by compare-and-swap on the first parent.
+
+        `identity` is `Name <mail>`, author and committer alike. No hook runs and nothing is signed. Raises AutonomousError when the ref moved meanwhile.
+        """
+        name, _, mail = identity.rpartition(" <")
+        now = int(time.time())
+        who = pygit2.Signature(
+            name or "unknown",
+            mail.rstrip(">"),
+            now,
+            -time.timezone // 60 if not time.localtime(now).tm_isdst else -time.altzone // 60,
+        )
+        try:
+            return str(
+                self._repository.create_commit(
+                    ref, who, who, message, pygit2.Oid(hex=tree), [pygit2.Oid(hex=p) for p in parents]
+                )
+            )  # type: ignore[arg-type]
+        except (pygit2.GitError, ValueError) as error:
+            raise AutonomousError(
+                f"the branch moved while it was being committed to ({error})", "git autonomous status"
+            ) from error

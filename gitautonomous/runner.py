@@ -1,0 +1,520 @@
+"""The runner: the session loop of one task, from its locks to its last word.
+
+One session is: a person's edits become a commit of their own, the attempt is written into the journal, Codex runs, and `closing.close` turns what it left behind into one
+commit. The next step is a pure decision (`model.decide`). Whatever kills this process, the next runner finds an attempt without a result in the journal and closes it first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+
+from . import checks, closing, codex, guard, journal, locks, model, process, prompt, resources, states
+from .checks import CheckResult
+from .closing import Attempt, Closed
+from .codex import Deadlines, End, EndKind, Turn, Usage
+from .errors import AutonomousError, Interrupted
+from .model import Limits, Next, Standing
+from .screen import Screen
+from .workspace import History, Workspace, read_history
+
+LONGEST_WAIT = 6 * 3600.0
+"""Seconds after which a usage limit is tried again even though its reset lies later: the times that are told are not always right."""
+
+AT_ONCE = (EndKind.sign_in, EndKind.quota, EndKind.configuration)
+
+
+class Runner:
+    """Supervises one task. `run` returns the decision that ended it, or raises Interrupted / AutonomousError."""
+
+    def __init__(
+        self, workspace: Workspace, limits: Limits, screen: Screen, *, delay: float, resume_last: bool
+    ) -> None:
+        self.workspace = workspace
+        self.limits = limits
+        self.screen = screen
+        self.delay = delay
+        self.resume_last = resume_last
+        self.standing = Standing()
+        self.history: History | None = None
+        self.thread: str | None = None
+        self.failures = 0
+        self.ran = 0
+        self.tokens = 0
+        self.began = time.monotonic()
+        self.signal: int | None = None
+        self.results: tuple[CheckResult, ...] = ()
+        self.restored: tuple[str, ...] = ()
+        self.interrupted: str | None = None
+        self.background: tuple[str, ...] = ()
+
+    # -- the loop ------------------------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Next:
+        with self._locked(), self._signals(), self._kept_worktree():
+            self._recover()
+            if self.resume_last and self.thread is None:
+                self.thread = journal.last_thread(self.workspace.journal.read())
+            while True:
+                self._commit_by_hand()
+                step = model.decide(self._assess(), self.limits)
+                if not step.go:
+                    return self._last_word(step)
+                if self.ran:
+                    self._wait(self.delay, "next session")
+                self._leave_if_told()
+                stop = self._session(step.role)
+                if stop is not None:
+                    return self._last_word(stop)
+
+    def _assess(self) -> Standing:
+        """Where the task stands: read from the branch, the checks run where nobody knows their result for the tip."""
+        tip = self.workspace.tip()
+        if self.history is None or self.history.last_commit != tip:
+            self._read_task(tip)
+            self.history = read_history(self.workspace.objects, tip, self.workspace.task)
+            self.standing = replace(self.standing, idle=self.history.idle, tickless=self.history.tickless)
+        listed = closing.current_list(self.workspace, tip)
+        self.standing = replace(
+            self.standing,
+            done=listed.done,
+            total=listed.total,
+            stuck=listed.stuck,
+            check=self._check_of(tip, listed.finished, bool(listed.total)),
+            failures=self.failures,
+            ran=self.ran,
+            tokens=self.tokens,
+            seconds=time.monotonic() - self.began,
+        )
+        return self.standing
+
+    def _read_task(self, tip: str) -> None:
+        content = self.workspace.objects.read(tip, self.workspace.task.file)
+        if content is None:
+            raise AutonomousError(
+                f"{self.workspace.task.file} is missing on {self.workspace.branch}",
+                f"git log --oneline {self.workspace.branch} -- {self.workspace.task.file}",
+            )
+        self.workspace = self.workspace.with_task(model.read_task(self.workspace.task.name, content))
+
+    def _check_of(self, tip: str, finished: bool, has_items: bool) -> str:
+        assert self.history is not None
+        if not self.workspace.task.checks:
+            return "none"
+        commit = self.workspace.objects.commit(tip)
+        record = journal.last(self.workspace.journal.read(), "checks")
+        if record is not None and record.get("tree") == commit.tree and self._same_commands(record):
+            self.results = checks.from_journal(record["results"])
+            return checks.verdict(self.results)
+        first = not self.history.sessions
+        if finished or first:
+            self.screen.note(
+                "running the checks" + (" on the base, before the first session" if first else " on the newest commit")
+            )
+            self.results = closing.run_on(self.workspace, commit.tree, self._on_check)
+            verdict = checks.verdict(self.results)
+            self.screen.note(
+                f"checks {verdict}" + ("; the base fails already" if first and verdict == "failed" else "")
+            )
+            return verdict
+        return self.history.last.check if has_items and not self.history.by_person else "none"
+
+    def _same_commands(self, record: journal.Record) -> bool:
+        return tuple(result.get("command") for result in record["results"]) == self.workspace.task.checks
+
+    def _on_check(self, command: str) -> None:
+        self.screen.note(f"check: {command}")
+        self._leave_if_told()
+
+    # -- one session -----------------------------------------------------------------------------------------------------------------------------
+
+    def _session(self, role: str) -> Next | None:
+        """One attempt, closed. Returns a decision to stop where the end of Codex demands one."""
+        attempt, text = self._prepare(role)
+        began = time.monotonic()
+        turn, supervision = Turn(), None
+        workspace = self.workspace
+        self._announce(attempt)
+        last_message = workspace.directory / "last_message.txt"
+        last_message.unlink(missing_ok=True)
+        with workspace.private_tmpdir() as tmpdir, self._agent_lock() as lock:
+            argv = codex.exec_argv(
+                codex.Invocation(
+                    codex=workspace.codex,
+                    worktree=workspace.worktree.path,
+                    main_root=workspace.repository.main_root,
+                    access=workspace.access,
+                    tmpdir=tmpdir,
+                    model=workspace.task.options.model,
+                    profile=workspace.task.options.profile,
+                    config=workspace.task.options.config,
+                    thread=attempt.thread,
+                    last_message=last_message,
+                )
+            )
+            name, _, value = attempt.marker.partition("=")
+            supervision = codex.supervise(
+                argv,
+                env={**codex.environment(tmpdir), name: value},
+                prompt=text.encode("utf-8", "replace"),
+                transcript=workspace.transcript(attempt.number),
+                stderr=workspace.stderr(attempt.number),
+                inherit=(lock,),
+                deadlines=self._deadlines(),
+                turn=turn,
+                rollout_home=codex_home(),
+                on_event=self.screen.event,
+                on_start=lambda who: workspace.journal.append(
+                    "started", id=attempt.id, pid=who.pid, start=who.start, boot=who.boot
+                ),
+                on_tick=self.screen.tick,
+                should_stop=lambda: self.signal is not None,
+                offset=attempt.offset,
+            )
+        end, model_name = self._classify(turn, supervision.returncode, supervision.reason, attempt)
+        return self._close(attempt, turn, end, model_name, time.monotonic() - began)
+
+    def _prepare(self, role: str) -> tuple[Attempt, str]:
+        assert self.history is not None
+        workspace, number = self.workspace, self.history.last.number + 1
+        text = self._prompt(role, number)
+        transcript = workspace.transcript(number)
+        attempt = Attempt(
+            id=uuid.uuid4().hex,
+            number=number,
+            role=role,
+            tip=workspace.tip(),
+            thread=self.thread,
+            offset=transcript.stat().st_size if transcript.exists() else 0,
+            full=workspace.task.options.network,
+            guard=guard.snapshot(workspace.repository, workspace.worktree),
+        )
+        workspace.journal.append(
+            "attempt",
+            id=attempt.id,
+            number=number,
+            role=role,
+            tip=attempt.tip,
+            thread=attempt.thread,
+            prompt=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
+            offset=attempt.offset,
+            full=attempt.full,
+            guard=attempt.guard,
+        )
+        return attempt, text
+
+    def _prompt(self, role: str, number: int) -> str:
+        workspace, task, tip = self.workspace, self.workspace.task, self.workspace.tip()
+        listed = closing.current_list(workspace, tip)
+        open_items = [item for item in listed.open_items if not (item.blocked or item.skipped)]
+        progress = closing.decode(workspace.objects.read(tip, task.progress_file)) or ""
+        brief = prompt.Brief(
+            goal=task.goal,
+            task=task.name,
+            directory=task.directory,
+            session=number,
+            done=listed.done,
+            total=listed.total,
+            next_items=tuple(open_items[:3]),
+            last_entry=prompt.last_entry(progress),
+            failing_checks=tuple((result.command, result.tail) for result in self.results if not result.passed),
+            checks=task.checks,
+            restored=self.restored,
+            blocked=tuple(item for item in listed.open_items if item.blocked or item.skipped),
+            background=self.background,
+            interrupted=self.interrupted,
+            limits=self._limits_text(),
+        )
+        return render(role, brief, workspace.settings.templates)
+
+    def _limits_text(self) -> str:
+        settings = self.workspace.settings
+        lines = []
+        if settings.session_timeout:
+            lines.append(f"this session is ended after {model.show.duration(settings.session_timeout)}")
+        if settings.command_timeout:
+            lines.append(f"one command after {model.show.duration(settings.command_timeout)}")
+        return ", ".join(lines)
+
+    def _announce(self, attempt: Attempt) -> None:
+        listed = closing.current_list(self.workspace, attempt.tip)
+        item = next((item.text for item in listed.open_items if not (item.blocked or item.skipped)), "")
+        self.screen.session(attempt.number, attempt.role, item, listed.done, listed.total)
+        states.write_word(
+            self.workspace.word_file, states.RUNNING, time.time(), attempt.tip, f"session {attempt.number}"
+        )
+
+    def _deadlines(self) -> Deadlines:
+        settings = self.workspace.settings
+        return Deadlines(
+            startup=settings.startup_timeout,
+            silence=settings.silence_timeout,
+            command=settings.command_timeout,
+            session=settings.session_timeout,
+        )
+
+    def _classify(self, turn: Turn, returncode: int | None, reason: str, attempt: Attempt) -> tuple[End, str]:
+        """How Codex ended, and the model that worked."""
+        thread = turn.thread or attempt.thread
+        facts = codex.read_rollout(codex_home(), thread) if thread else codex.RolloutFacts()
+        stderr = tail(self.workspace.stderr(attempt.number))
+        end = codex.classify(turn, returncode, reason, stderr, facts, time.time())
+        self.workspace.journal.append(
+            "ended", id=attempt.id, kind=str(end.kind), message=end.message, returncode=returncode
+        )
+        return end, facts.model or ""
+
+    def _close(self, attempt: Attempt, turn: Turn, end: End, model_name: str, seconds: float) -> Next | None:
+        assert self.history is not None
+        if end.kind is EndKind.failed and attempt.thread and not turn.thread and "no rollout found" in end.message:
+            self.screen.note(f"Codex no longer knows the thread {attempt.thread}; a fresh one is started")
+            self.thread = None
+            self.resume_last = False
+            self.workspace.journal.append("result", id=attempt.id, commit=None, outcome="failed", thread=None)
+            return None
+        closed = closing.close(
+            self.workspace,
+            attempt,
+            turn,
+            end,
+            previous=self.history.last,
+            spent=self._spent(turn),
+            seconds=seconds,
+            model_name=model_name,
+            on_check=self._on_check,
+        )
+        for note in closed.notes:
+            self.screen.note(note)
+        for text in closed.restored:
+            self.screen.note(f"put back in the list: {text}")
+        self._count(attempt, turn, end, closed)
+        self._tell(attempt, end, closed)
+        self._leave_if_told()
+        return self._after(end)
+
+    def _spent(self, turn: Turn) -> Usage | None:
+        """This session's tokens: Codex counts over the whole thread."""
+        if turn.usage is None or turn.thread is None:
+            return None
+        known = journal.usage_of(self.workspace.journal.read(), turn.thread)
+        return turn.usage - Usage(**known) if known else turn.usage
+
+    def _count(self, attempt: Attempt, turn: Turn, end: End, closed: Closed) -> None:
+        completed = end.kind is EndKind.completed
+        self.failures = 0 if completed else self.failures + 1
+        self.restored = closed.restored
+        self.results = closed.results
+        self.background = tuple(turn.running_commands()) if completed else ()
+        self.interrupted = None if completed else f"{closing.outcome_of(end)}: {end.message}"
+        self.thread = turn.thread or attempt.thread
+        if (completed and not self.resume_last) or end.kind is EndKind.context:
+            self.thread = None
+        if closed.session is not None:
+            self.ran += 1
+            self.tokens += closed.session.tokens
+
+    def _tell(self, attempt: Attempt, end: End, closed: Closed) -> None:
+        session = closed.session
+        if session is None or closed.commit is None:
+            self.screen.closed(
+                f"attempt at session {attempt.number} ended before the agent did anything: {end.message}"
+            )
+            return
+        parts = [
+            f"session {session.number} {session.outcome}",
+            f"{session.done}/{session.total} items",
+            f"commit {closed.commit[:10]}",
+        ]
+        if session.check != "none":
+            parts.insert(2, f"checks {session.check}")
+        if session.outcome != "completed" and end.message:
+            parts.append(end.message)
+        self.screen.closed(" · ".join(parts))
+
+    def _after(self, end: End) -> Next | None:
+        """What the end of Codex itself demands: stop at once, wait, or nothing."""
+        if end.kind in AT_ONCE:
+            return Next(False, state=states.FAILED, reason=end.message, status=3)
+        if self.failures >= model.FAILURE_LIMIT:
+            return None
+        if end.kind is EndKind.usage_limit:
+            self.failures = 0
+            until = end.retry_at if end.retry_at is not None else time.time() + 900
+            self._wait(min(max(until - time.time(), 30.0), LONGEST_WAIT), f"usage limit: {end.message}", waiting=True)
+        elif end.kind not in (EndKind.completed, EndKind.context):
+            self._wait(model.backoff(self.failures, random.random()), end.message or "a failure", waiting=True)
+        return None
+
+    # -- what was left by others -------------------------------------------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Close the attempt of a runner that died: adopt its Codex where it still lives, else end what is left of it."""
+        records = self.workspace.journal.read()
+        record = journal.open_attempt(records)
+        self._read_task(self.workspace.tip())
+        if record is None:
+            return
+        attempt = Attempt(**{key: record[key] for key in Attempt.__dataclass_fields__})
+        self.history = read_history(self.workspace.objects, self.workspace.tip(), self.workspace.task)
+        if self.history.last.number >= attempt.number:
+            self.workspace.journal.append(
+                "result",
+                id=attempt.id,
+                commit=self.history.last_commit,
+                outcome=self.history.last.outcome,
+                thread=self.history.last.thread,
+            )
+            return
+        turn, began = Turn(), time.monotonic()
+        who = process.ProcessId(record["pid"], record["start"], record["boot"]) if "pid" in record else None
+        if who is not None and locks.is_held(str(self.workspace.directory / "agent.lock")) and process.alive(who):
+            self.screen.note(f"session {attempt.number} is still at work without its runner; it is followed to its end")
+        else:
+            self.screen.note(f"session {attempt.number} was cut off; what it left behind becomes a commit")
+        self._announce(attempt)
+        supervision = codex.follow(
+            who,
+            transcript=self.workspace.transcript(attempt.number),
+            deadlines=self._deadlines(),
+            turn=turn,
+            rollout_home=codex_home(),
+            on_event=self.screen.event,
+            on_tick=self.screen.tick,
+            should_stop=lambda: self.signal is not None,
+            offset=attempt.offset,
+        )
+        end, model_name = self._classify(turn, None, supervision.reason, attempt)
+        self._close(attempt, turn, end, model_name, time.monotonic() - began)
+
+    def _commit_by_hand(self) -> None:
+        head = self.workspace.worktree.head()
+        if head != self.workspace.ref:
+            raise AutonomousError(
+                f"the worktree of '{self.workspace.task.name}' is on {model.one_line(head.removeprefix('refs/heads/'), 80)}, not on {self.workspace.branch}",
+                f"git -C {self.workspace.worktree.path} switch {self.workspace.branch}",
+            )
+        commit = closing.commit_by_hand(self.workspace)
+        if commit is not None:
+            self.screen.note(f"your uncommitted changes in the worktree became commit {commit[:10]}")
+
+    # -- waiting and leaving -----------------------------------------------------------------------------------------------------------------------
+
+    def _wait(self, seconds: float, why: str, *, waiting: bool = False) -> None:
+        """Wait with a countdown; a signal ends it. `waiting`: tell other processes until when."""
+        until = time.time() + seconds
+        if waiting:
+            states.write_word(self.workspace.word_file, states.WAITING, until, self.workspace.tip(), why)
+            self.workspace.journal.append("word", state=states.WAITING, reason=why, until=until)
+        end = time.monotonic() + seconds
+        while (left := min(end - time.monotonic(), until - time.time())) > 0:
+            self._leave_if_told()
+            self.screen.countdown(left, why)
+            time.sleep(min(left, 0.1))
+
+    def _leave_if_told(self) -> None:
+        if self.signal is not None:
+            raise Interrupted(
+                f"'{self.workspace.task.name}' was interrupted; everything it did is committed",
+                f"git autonomous resume {self.workspace.task.name}",
+                signum=self.signal,
+            )
+
+    def _last_word(self, step: Next) -> Next:
+        self.workspace.journal.append("word", state=step.state, reason=step.reason)
+        states.write_word(self.workspace.word_file, step.state, time.time(), self.workspace.tip(), step.reason)
+        return step
+
+    # -- locks and signals ---------------------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        path = str(self.workspace.directory / "runner.lock")
+        descriptor = locks.open_lock(path)
+        try:
+            if not locks.try_lock(descriptor):
+                raise AutonomousError(
+                    f"'{self.workspace.task.name}' is already being worked on ({locks.owner(path)})",
+                    f"git autonomous status {self.workspace.task.name}",
+                )
+            os.ftruncate(descriptor, 0)
+            os.write(
+                descriptor, f"process {os.getpid()} on {os.uname().nodename} since {model.iso(time.time())}\n".encode()
+            )
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _agent_lock(self) -> Iterator[int]:
+        """The lock that Codex inherits. It is free again when Codex and everything that it started is gone."""
+        descriptor = locks.open_lock(str(self.workspace.directory / "agent.lock"), inheritable=True)
+        try:
+            if not locks.try_lock(descriptor):
+                raise AutonomousError(
+                    "an agent is still alive in this worktree", f"git autonomous resume {self.workspace.task.name}"
+                )
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _kept_worktree(self) -> Iterator[None]:
+        """Locked against `git worktree prune` and `remove` while a runner works."""
+        path, repository = str(self.workspace.worktree.path), self.workspace.repository
+        with repository.lock():  # type: ignore[attr-defined]
+            repository.call("worktree", "lock", "--reason", "git autonomous works here", "--", path)
+        try:
+            yield
+        finally:
+            with repository.lock():  # type: ignore[attr-defined]
+                repository.call("worktree", "unlock", "--", path)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first signal ends the session cleanly, a second one ends Codex at once (codex.supervise sees it too)."""
+
+        def told(number: int, _: FrameType | None) -> None:
+            if self.signal is not None:
+                process.kill_children()
+            self.signal = number
+
+        previous: dict[int, Callable[..., object] | int | None] = {}
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            previous[number] = signal.signal(number, told)
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def codex_home() -> Path:
+    return Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex")
+
+
+def render(role: str, brief: prompt.Brief, templates: str | None) -> str:
+    overrides = [Path(templates).expanduser()] if templates else []
+    text = resources.template(f"{role}.md", overrides=overrides)
+    if role == "initializer":
+        return prompt.initializer(text, brief, resources.template("task_list.md", overrides=overrides))
+    return prompt.executor(text, brief)
+
+
+def tail(path: Path, limit: int = 16_384) -> str:
+    """The last `limit` bytes of a file as text, "" where there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - limit))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""

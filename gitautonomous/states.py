@@ -1,0 +1,116 @@
+"""What state a task is in: worked out, never stored.
+
+Light on purpose (no dataclasses, typing, re or subprocess): `git autonomous list` imports this and must start as fast as git itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+BROKEN = "broken"
+RUNNING = "running"
+WAITING = "waiting"
+MERGED = "merged"
+FINISHED = "finished"
+FAILING = "failing"
+BLOCKED = "blocked"
+STALLED = "stalled"
+FAILED = "failed"
+NEW = "new"
+PAUSED = "paused"
+
+UNFINISHED = (RUNNING, WAITING, FAILING, BLOCKED, STALLED, FAILED, NEW, PAUSED)
+
+TRAILER_TASK = "Autonomous-Task"
+
+
+def trailers(message: str) -> dict[str, str]:
+    """The last paragraph of a commit message as a mapping, empty when that paragraph is not a block of `Autonomous-*` trailers.
+
+    The runner always writes its block last and neutralises trailer-like lines of the agent's text, so the last paragraph alone is to be believed.
+    """
+    block = message.rstrip().rpartition("\n\n")[2]
+    if not block.startswith("Autonomous-Task: "):
+        return {}
+    found = {}
+    for line in block.split("\n"):
+        key, colon, value = line.partition(": ")
+        if colon:
+            found[key] = value
+    return found
+
+
+def pair(value: str | None) -> tuple[int, int]:
+    """`3/12` as (3, 12); (0, 0) for anything else. Used by Progress, Tokens and Seconds."""
+    first, slash, second = (value or "").partition("/")
+    if slash and first.isdecimal() and second.isdecimal() and len(first) < 16 and len(second) < 16:
+        return int(first), int(second)
+    return 0, 0
+
+
+def state_of(
+    *,
+    readable: bool,
+    sessions: int,
+    done: int,
+    total: int,
+    stuck: bool,
+    check: str,
+    running: str | None,
+    merged: bool,
+    word: tuple[str, str] | None,
+    waiting: str | None,
+) -> tuple[str, str]:
+    """The first state that matches (DESIGN: the table of states), with its reason.
+
+    `readable`: task.toml could be read. `check`: passed, failed, none or unknown, for the tip. `running`: who runs it, or None.
+    `word`: the runner's last word about this very tip as (state, reason). `waiting`: why a waiting runner waits.
+    """
+    if not readable:
+        return BROKEN, "task.toml cannot be read"
+    if running is not None:
+        return (WAITING, waiting) if waiting is not None else (RUNNING, running)
+    if merged:
+        return MERGED, ""
+    if sessions and not total:
+        return BROKEN, "task_list.md has no items"
+    if total and done == total:
+        if check in ("passed", "none"):
+            return FINISHED, ""
+        return (
+            (FAILING, "a check fails")
+            if check == "failed"
+            else (PAUSED, "the checks have not run on the newest commit")
+        )
+    if stuck:
+        return BLOCKED, "only blocked or skipped items are left"
+    if word is not None and word[0] in (STALLED, FAILED):
+        return word
+    return (PAUSED, "") if sessions or total else (NEW, "")
+
+
+def write_word(path: str, state: str, at: float, tip: str, reason: str) -> None:
+    """Put the runner's last word where `list` finds it: four lines, replaced by rename. `at`: epoch seconds (waiting: until when)."""
+    text = "\n".join((state, f"{at:.0f}", tip, reason.replace("\n", " ")[:500]))
+    temporary = f"{path}.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, text.encode("utf-8", "replace"))
+    finally:
+        os.close(descriptor)
+    os.replace(temporary, path)
+
+
+def read_word(path: str) -> tuple[str, float, str, str] | None:
+    """What `write_word` wrote as (state, at, tip, reason), or None when there is nothing readable."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        lines = os.read(descriptor, 4096).decode("utf-8", "replace").split("\n", 3)
+    finally:
+        os.close(descriptor)
+    if len(lines) != 4 or not lines[1].isdecimal():
+        return None
+    return lines[0], float(lines[1]), lines[2], lines[3]

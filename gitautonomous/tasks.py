@@ -1,0 +1,490 @@
+"""The use cases behind the commands: plain functions that take values, return values and never print."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from . import checklist, codex, config, doctor, git, hostile, journal, listing, model, ready, states
+from .config import Approvals, Settings
+from .errors import AutonomousError, NeedsPerson, UsageError
+from .git import Repository, Worktree
+from .model import Limits, Next, Options, Task
+from .objects import Objects
+from .runner import Runner
+from .screen import Screen
+from .workspace import Workspace, read_history
+
+SETTINGS_FILE = ".autonomous.toml"
+
+Ask = Callable[[str, str], bool]
+"""Shows a text and asks a question on the terminal; False where nobody is there to answer."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `start` and `resume` were told on the command line; None: not given there."""
+
+    flags: Mapping[str, object]
+    config: tuple[str, ...] = ()
+    no_check: bool = False
+    auto_continue: bool = True
+    plan: bool = False
+    resume_last: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository with its objects and the settings that hold in it."""
+
+    repository: Repository
+    objects: Objects
+    settings: Settings
+    approvals: Approvals
+
+    def branch(self, task: str) -> str:
+        return self.settings.branch_prefix + task
+
+    def ref(self, task: str) -> str:
+        return f"refs/heads/{self.branch(task)}"
+
+    def names(self) -> list[str]:
+        """The tasks that have a branch here."""
+        prefix = f"refs/heads/{self.settings.branch_prefix}"
+        return [ref[len(prefix) :] for ref in self.objects.refs(prefix)]
+
+
+def open_place(flags: Mapping[str, object], ask: Ask, *, base: str | None = None) -> Place:
+    """The repository around the current folder, with its settings; those of the base commit's `.autonomous.toml` that run something need one approval.
+
+    Raises AutonomousError where there is no usable repository, UsageError for settings that are wrong.
+    """
+    repository = Repository.discover()
+    doctor.refuse_unsupported(repository)
+    objects = Objects(repository.common_dir)
+    committed = repository.resolve(base or "HEAD")
+    content = objects.read(committed, SETTINGS_FILE) if committed else None
+    approvals = Approvals(config.approvals_file(os.environ))
+
+    def load() -> config.Loaded:
+        return config.load(
+            flags=flags,
+            environ=os.environ,
+            git_config=repository.config(),
+            base_toml=content,
+            approved=lambda text: approvals.approved(repository.common_dir, text),
+        )
+
+    loaded = load()
+    if loaded.unapproved:
+        question = f"{SETTINGS_FILE} of this repository wants to run commands or widen rights. Allow exactly this?"
+        if not ask(loaded.unapproved, question):
+            raise NeedsPerson(
+                f"the settings in {SETTINGS_FILE} need your approval first",
+                "run the same command in a terminal, where it can show them and ask",
+            )
+        approvals.approve(repository.common_dir, loaded.unapproved)
+        loaded = load()
+    return Place(repository, objects, loaded.settings, approvals)
+
+
+# -- start ---------------------------------------------------------------------------------------------------------------------------------------
+
+
+def start(
+    goal: str,
+    request: Request,
+    ask: Ask,
+    screen: Screen,
+    *,
+    name: str | None = None,
+    base: str | None = None,
+    replace_old: bool = False,
+) -> tuple[str, Next]:
+    """Make a task and run it. Returns its name and the decision that ended the run. Everything is checked before anything is made."""
+    goal = model.check_goal(goal)
+    if name is not None:
+        model.check_name(name)
+    place = open_place(request.flags, ask, base=base)
+    repository, objects = place.repository, place.objects
+    base_name, base_commit = resolve_base(repository, base)
+    wanted = name or model.slug(goal, datetime.now())
+    git.check_branch_name(repository, place.branch(wanted))
+    engine = doctor.preflight(repository, place.settings, say=screen.note)
+    repository.refuse_unsafe_filters()
+    taken = place.names()
+    if wanted.lower() in {other.lower() for other in taken}:
+        if replace_old:
+            replace_task(place, wanted, engine, screen)
+        elif name is not None:
+            raise AutonomousError(
+                f"there is a task named '{name}' already",
+                f'git autonomous resume {name}    # or start it anew, the old one kept: git autonomous start --replace --name {name} "GOAL"',
+            )
+        else:
+            wanted = model.free_name(wanted, taken)
+    if repository.dirty():
+        screen.note(
+            f"your uncommitted changes are not part of the task: it starts from {base_name} ({base_commit[:10]})"
+        )
+    task = Task(
+        name=wanted,
+        goal=goal,
+        base=base_name,
+        base_commit=base_commit,
+        created=model.iso(time.time()),
+        options=options_of(place.settings, request),
+    )
+    place.approvals.approve(repository.common_dir, model.approval_text(task))
+    worktree = create(place, task)
+    screen.note(f"task {task.name}: branch {place.branch(task.name)}, worktree {worktree.path}")
+    make_ready(place, task, worktree, screen)
+    workspace = workspace_of(place, task, worktree, engine)
+    return task.name, run(workspace, request, screen)
+
+
+def resolve_base(repository: Repository, base: str | None) -> tuple[str, str]:
+    """(branch, commit) to start from: HEAD's branch, or what `--base` names. Raises AutonomousError."""
+    if base is not None:
+        commit = None if base.startswith("-") else repository.resolve(base)
+        if commit is None:
+            raise AutonomousError(
+                f"there is no branch or commit '{model.one_line(base, 80)}' to start from", "git branch --all"
+            )
+        full = repository.call(
+            "rev-parse", "--symbolic-full-name", "--end-of-options", base, git_dir=repository.git_dir
+        )
+        name = git.text(full.stdout).strip().splitlines()[-1:] or [""]
+        for prefix in ("refs/heads/", "refs/remotes/"):
+            if name[0].startswith(prefix):
+                return name[0].removeprefix(prefix), commit
+        raise AutonomousError(
+            f"'{base}' is not a branch, so nothing could be merged into it later",
+            f'git branch my-base {base} && git autonomous start --base my-base "GOAL"',
+        )
+    branch = repository.head_branch()
+    if branch is None:
+        raise AutonomousError(
+            "HEAD is detached, so there is no branch to merge into later", 'git autonomous start --base main "GOAL"'
+        )
+    commit = repository.resolve("HEAD")
+    if commit is None:
+        raise AutonomousError(f"the branch {branch} has no commit yet", "git commit --allow-empty -m 'First commit'")
+    return branch, commit
+
+
+def options_of(settings: Settings, request: Request) -> Options:
+    return Options(
+        max_sessions=settings.max_sessions,
+        max_tokens=settings.max_tokens,
+        max_time=settings.max_time,
+        model=settings.model,
+        profile=settings.profile,
+        config=request.config,
+        checks=() if request.no_check else settings.checks,
+        no_check=request.no_check,
+        sandbox_network=settings.sandbox_network,
+        network=settings.network,
+    )
+
+
+def create(place: Place, task: Task) -> Worktree:
+    """The start commit, the branch and the worktree; on failure none of them stays."""
+    repository, objects = place.repository, place.objects
+    identity = repository.identity()
+    path = repository.worktree_path(task.name, place.settings.worktree_root)
+    if os.path.lexists(path):
+        raise AutonomousError(f"{path} exists already", f"mv {path} {path}.old")
+    set_aside_local_files(repository, task.name)
+    tree = objects.with_files(objects.commit(task.base_commit).tree, {task.file: model.write_task(task).encode()})
+    commit = objects.write_commit(None, model.start_message(task), tree, [task.base_commit], identity=identity)
+    repository.update_ref(place.ref(task.name), commit, git.ZERO, f"start {task.name}")
+    try:
+        return repository.add_worktree(path, place.branch(task.name))
+    except BaseException:
+        with suppress(AutonomousError):
+            repository.remove_worktree(path)
+        repository.delete_ref(place.ref(task.name), commit)
+        raise
+
+
+def set_aside_local_files(repository: Repository, task: str) -> None:
+    """Local files of an earlier task of this name go to the attic: its transcripts stay readable, its journal must not be taken for the new one's."""
+    folder = repository.task_dir(task)
+    if folder.exists():
+        attic = repository.make_state_dir("attic")
+        os.rename(folder, attic / f"{task}-{time.time_ns()}")
+
+
+def make_ready(place: Place, task: Task, worktree: Worktree, screen: Screen) -> None:
+    repository = place.repository
+    patterns = place.objects.read(task.base_commit, ready.INCLUDE_FILE)
+    source = repository.toplevel or (None if repository.is_bare else repository.main_root)
+    if patterns is not None and source is not None:
+        copied = ready.copy_included(repository, source, worktree.path, patterns)
+        if copied:
+            screen.note(f"copied {len(copied)} ignored file{'s' * (len(copied) != 1)} named by {ready.INCLUDE_FILE}")
+    log = repository.make_state_dir("tasks", task.name) / "setup.log"
+    ready.run_setup(place.settings.setup, worktree.path, log, timeout=place.settings.setup_timeout, say=screen.note)
+
+
+def replace_task(place: Place, name: str, engine: codex.Codex, screen: Screen) -> None:
+    """Make room for a new task of the same name. The old one's commits and uncommitted files stay under refs/autonomous/backup."""
+    from . import backup
+
+    tip = place.objects.tip(place.ref(name))
+    assert tip is not None
+    kept = backup.keep(place.repository, place.objects, name, place.branch(name))
+    entry = place.repository.worktree_of(place.branch(name))
+    if entry is not None:
+        place.repository.remove_worktree(entry.path)
+    place.repository.delete_ref(place.ref(name), tip)
+    screen.note(f"the old task '{name}' is kept at {kept}")
+
+
+# -- resume --------------------------------------------------------------------------------------------------------------------------------------
+
+
+def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> tuple[str, Next]:
+    """Go on with a task: this worktree's, the named one, else the newest unfinished."""
+    place = open_place(request.flags, ask)
+    name = name if name is not None else default_task(place)
+    bring_here(place, name, screen)
+    engine = doctor.preflight(place.repository, place.settings, say=screen.note)
+    place.repository.refuse_unsafe_filters()
+    task = read_task(place, name)
+    task = apply_options(place, task, request)
+    approve_task(place, task, ask)
+    worktree, made = ensure_worktree(place, task, screen)
+    if made:
+        make_ready(place, task, worktree, screen)
+    workspace = workspace_of(place, task, worktree, engine)
+    return name, run(workspace, request, screen)
+
+
+def default_task(place: Place) -> str:
+    """The task of the worktree that the user stands in, else the newest unfinished one."""
+    prefix = place.settings.branch_prefix
+    branch = place.repository.head_branch() or ""
+    if branch.startswith(prefix) and branch.removeprefix(prefix) in place.names():
+        return branch.removeprefix(prefix)
+    found = listing.tasks(str(place.repository.common_dir), prefix, time.time())
+    for task in found:
+        if task["state"] in states.UNFINISHED:
+            return str(task["name"])
+    raise AutonomousError(
+        "there is no unfinished task" if found else "there is no task yet",
+        "git autonomous list" if found else 'git autonomous start "GOAL"',
+    )
+
+
+def known_task(place: Place, name: str) -> str:
+    """`name` when it is a task here. Raises AutonomousError that names the nearest one."""
+    import difflib
+
+    names = place.names()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        raise AutonomousError(
+            f"there is no task '{model.one_line(name, 80)}'",
+            f"git autonomous status {near[0]}" if near else "git autonomous list",
+        )
+    return name
+
+
+def bring_here(place: Place, name: str, screen: Screen) -> None:
+    """Make a local branch for a task that another clone pushed. Raises AutonomousError when the task is nowhere."""
+    if name in place.names():
+        return
+    model.check_name(name)
+    suffix = f"/{place.branch(name)}"
+    remote = [ref for ref in place.objects.refs("refs/remotes/") if ref.endswith(suffix)]
+    if not remote:
+        known_task(place, name)
+    if len(remote) > 1:
+        raise AutonomousError(
+            f"several remotes have the task '{name}': {', '.join(ref.removeprefix('refs/remotes/') for ref in remote)}",
+            f"git branch {place.branch(name)} {remote[0].removeprefix('refs/remotes/')} && git autonomous resume {name}",
+        )
+    tip = place.objects.tip(remote[0])
+    assert tip is not None
+    place.repository.update_ref(place.ref(name), tip, git.ZERO, f"resume {name} from {remote[0]}")
+    with place.repository.lock():  # type: ignore[attr-defined]
+        place.repository.call("branch", "--quiet", f"--set-upstream-to={remote[0]}", place.branch(name))
+    screen.note(f"branch {place.branch(name)} made from {remote[0].removeprefix('refs/remotes/')}")
+
+
+def read_task(place: Place, name: str) -> Task:
+    """The task as its branch describes it. Raises AutonomousError."""
+    tip = place.objects.tip(place.ref(known_task(place, name)))
+    content = place.objects.read(tip, f".autonomous/{name}/task.toml") if tip else None
+    if content is None:
+        raise AutonomousError(
+            f"the branch {place.branch(name)} has no .autonomous/{name}/task.toml, so it is not a task",
+            "git autonomous list",
+        )
+    return model.read_task(name, content)
+
+
+def apply_options(place: Place, task: Task, request: Request) -> Task:
+    """Options given to `resume` replace those of task.toml, by a commit of the user's own."""
+    flags = request.flags
+    changed: dict[str, object] = {
+        key: value for key, value in flags.items() if value is not None and key in Options.__dataclass_fields__
+    }
+    if request.config:
+        changed["config"] = request.config
+    if request.no_check:
+        changed |= {"no_check": True, "checks": ()}
+    elif flags.get("checks"):
+        changed["no_check"] = False
+    new = replace(task, options=replace(task.options, **changed))  # type: ignore[arg-type]
+    if new == task:
+        return task
+    place.approvals.approve(place.repository.common_dir, model.approval_text(new))
+    tip = place.objects.tip(place.ref(task.name))
+    assert tip is not None
+    content = model.write_task(new).encode()
+    tree = place.objects.with_files(place.objects.commit(tip).tree, {task.file: content})
+    place.objects.write_commit(
+        place.ref(task.name), f"{task.name}: options changed\n", tree, [tip], identity=place.repository.identity()
+    )
+    entry = place.repository.worktree_of(place.branch(task.name))
+    if entry is not None and entry.path.exists():
+        Worktree.registered(place.repository, entry.path).set_entries({task.file: content})
+        hostile.write(entry.path, task.file, content, attic=place.repository.make_state_dir("attic"))
+    return new
+
+
+def approve_task(place: Place, task: Task, ask: Ask) -> None:
+    """What a pushed task runs, or widens, needs one approval on this machine. Raises NeedsPerson when nobody gives it."""
+    text = model.approval_text(task)
+    if not text or place.approvals.approved(place.repository.common_dir, text):
+        return
+    if not ask(
+        text, f"The task '{task.name}' was started elsewhere and brings these options. Allow exactly this here?"
+    ):
+        raise NeedsPerson(
+            f"the options of '{task.name}' need your approval on this machine first",
+            f"git autonomous resume {task.name}    # in a terminal, where it can show them and ask",
+        )
+    place.approvals.approve(place.repository.common_dir, text)
+
+
+def ensure_worktree(place: Place, task: Task, screen: Screen) -> tuple[Worktree, bool]:
+    """The task's worktree, made again where it was moved, deleted or pruned. Second value: whether it was made."""
+    repository, branch = place.repository, place.branch(task.name)
+    entry = repository.worktree_of(branch)
+    if entry is not None and entry.path.exists():
+        if entry.path == repository.main_root:
+            raise AutonomousError(
+                f"{branch} is checked out in your own checkout, {entry.path}",
+                f"git -C {entry.path} switch {task.base} && git autonomous resume {task.name}",
+            )
+        worktree = Worktree.registered(repository, entry.path)
+        worktree.populate()
+        return worktree, False
+    if entry is not None:
+        repository.remove_worktree(entry.path)
+    path = repository.worktree_path(task.name, place.settings.worktree_root)
+    if os.path.lexists(path):
+        raise AutonomousError(f"{path} exists, but is not the worktree of '{task.name}'", f"mv {path} {path}.old")
+    worktree = repository.add_worktree(path, branch)
+    screen.note(f"worktree {path} made" + (" again" if entry is not None else ""))
+    return worktree, True
+
+
+def workspace_of(place: Place, task: Task, worktree: Worktree, engine: codex.Codex) -> Workspace:
+    return Workspace(
+        repository=place.repository,
+        objects=place.objects,
+        task=task,
+        branch=place.branch(task.name),
+        worktree=worktree,
+        settings=place.settings,
+        codex=engine,
+        identity=place.repository.identity(),
+        approvals=place.approvals,
+    )
+
+
+def run(workspace: Workspace, request: Request, screen: Screen) -> Next:
+    """Run sessions until there is a reason to stop."""
+    options = workspace.task.options
+    limits = Limits(
+        sessions=options.max_sessions,
+        tokens=options.max_tokens,
+        seconds=options.max_time,
+        auto_continue=request.auto_continue,
+        plan=request.plan,
+    )
+    return Runner(workspace, limits, screen, delay=workspace.settings.delay, resume_last=request.resume_last).run()
+
+
+# -- looking -------------------------------------------------------------------------------------------------------------------------------------
+
+
+def status(place: Place, name: str) -> dict[str, object]:
+    """One task in full, as the JSON object of `list` with its goal, items, sessions, checks and options."""
+    name = known_task(place, name)
+    task = listing.tasks(str(place.repository.common_dir), place.settings.branch_prefix, time.time(), only=name)[0]
+    known = listing.to_json(task)
+    tip = str(task["tip"])
+    content = place.objects.read(tip, f".autonomous/{name}/task_list.md") or b""
+    listed = checklist.parse(content.decode("utf-8", "replace"))
+    known["items"] = [
+        {"text": item.text, "done": item.done, "note": item.note, "phase": item.phase, "depth": item.depth}
+        for item in listed.items
+    ]
+    known["proposed"] = list(listed.proposed)
+    try:
+        described = read_task(place, name)
+        past = read_history(place.objects, tip, described)
+    except AutonomousError as error:
+        return known | {"goal": None, "checks": [], "sessions_run": [], "problem": error.message}
+    known["goal"] = described.goal
+    known["checks"] = list(described.checks)
+    known["created"] = described.created
+    previous: frozenset[str] = frozenset()
+    sessions = []
+    for commit, record in past.sessions:
+        done = ticked_texts(place, commit.oid, name)
+        sessions.append(
+            {
+                "number": record.number,
+                "role": record.role,
+                "outcome": record.outcome,
+                "commit": commit.oid,
+                "subject": commit.message.partition("\n")[0],
+                "ticked": sorted(done - previous),
+                "done": record.done,
+                "total": record.total,
+                "check": record.check,
+                "tokens": record.tokens,
+                "seconds": record.seconds,
+                "thread": record.thread or None,
+                "restored": list(record.restored),
+                "excluded": list(record.excluded),
+                "at": model.iso(commit.time),
+            }
+        )
+        previous = done
+    known["sessions_run"] = sessions
+    return known
+
+
+def ticked_texts(place: Place, commit: str, name: str) -> frozenset[str]:
+    content = place.objects.read(commit, f".autonomous/{name}/task_list.md") or b""
+    return frozenset(item.text for item in checklist.parse(content.decode("utf-8", "replace")).items if item.done)
+
+
+def transcripts(place: Place, name: str) -> list[Path]:
+    """The transcripts of a task on this machine, oldest first."""
+    folder = place.repository.task_dir(known_task(place, name)) / "sessions"
+    return sorted(folder.glob("*.jsonl")) if folder.is_dir() else []

@@ -1,0 +1,166 @@
+"""A task's place on this machine: its branch, its worktree and its local files, and what the branch tells about its past."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from . import model
+from .codex import Access, Codex
+from .config import Approvals, Settings
+from .errors import AutonomousError
+from .git import Repository, Worktree
+from .journal import Journal
+from .model import Session, Task
+from .objects import Commit, Objects
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Everything a session needs to know about where it happens."""
+
+    repository: Repository
+    objects: Objects
+    task: Task
+    branch: str
+    worktree: Worktree
+    settings: Settings
+    codex: Codex
+    identity: str
+    approvals: Approvals
+
+    @property
+    def ref(self) -> str:
+        return f"refs/heads/{self.branch}"
+
+    @cached_property
+    def directory(self) -> Path:
+        """The task's local folder (0700): locks, journal, transcripts."""
+        self.repository.make_state_dir("tasks", self.task.name, "sessions")
+        return self.repository.task_dir(self.task.name)
+
+    @property
+    def attic(self) -> Path:
+        return self.repository.state_dir / "attic" / self.task.name
+
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.directory / "journal.jsonl")
+
+    @property
+    def word_file(self) -> str:
+        return str(self.directory / "state")
+
+    @property
+    def access(self) -> Access:
+        return Access(network=self.task.options.sandbox_network, full=self.task.options.network)
+
+    def transcript(self, session: int) -> Path:
+        return self.directory / "sessions" / f"{session:03}.jsonl"
+
+    def stderr(self, session: int) -> Path:
+        return self.directory / "sessions" / f"{session:03}.stderr"
+
+    def tip(self) -> str:
+        """The branch's newest commit. Raises AutonomousError when the branch is gone."""
+        tip = self.objects.tip(self.ref)
+        if tip is None:
+            raise AutonomousError(f"the branch {self.branch} is gone", f"git reflog show {self.branch}")
+        return tip
+
+    def with_task(self, task: Task) -> Workspace:
+        return replace(self, task=task)
+
+    @contextmanager
+    def private_tmpdir(self) -> Iterator[Path]:
+        """A temporary folder of the task's own, empty at the start and gone at the end.
+
+        Not below the git dir: programs that look for a repository from their temporary folder would find the user's.
+        """
+        base = Path(tempfile.gettempdir()) / f"git-autonomous-{os.getuid()}"
+        base.mkdir(mode=0o700, exist_ok=True)
+        status = base.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+            raise AutonomousError(f"{base} is not a folder of your own", f"ls -ld {base}")
+        key = hashlib.sha256(os.fsencode(self.repository.common_dir) + b"\0" + self.task.name.encode()).hexdigest()[:12]
+        path = base / key
+        remove_tree(path)
+        path.mkdir(mode=0o700)
+        try:
+            yield path
+        finally:
+            remove_tree(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a folder that hostile hands wrote in: follows no link, opens folders that were closed by their mode."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        return
+    for folder, folders, _ in os.walk(path):
+        for name in folders:
+            inner = os.path.join(folder, name)
+            if not os.path.islink(inner):
+                os.chmod(inner, 0o700)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class History:
+    """What a branch tells about its task.
+
+    `last`: the newest session's record (session 0 before the first); `last_commit`: its commit; `by_person`: whether the tip is somebody else's commit;
+    `best`: the most items ever done; `idle`, `tickless`: as in model.Standing; `start`: the first commit of the task.
+    """
+
+    last: Session
+    last_commit: str
+    start: str
+    by_person: bool
+    best: int
+    idle: int
+    tickless: int
+    sessions: tuple[tuple[Commit, Session], ...]
+
+
+def read_history(objects: Objects, tip: str, task: Task) -> History:
+    """Walk a task's branch back to its start commit. Raises AutonomousError when no commit of the task is found."""
+    records: list[tuple[Commit, Session]] = []
+    newest_is_session = False
+    for position, commit in enumerate(objects.history(tip, task.base_commit)):
+        record = model.read_session(commit.message, task.name)
+        if record is None:
+            continue
+        newest_is_session = newest_is_session or position == 0
+        records.append((commit, record))
+        if record.number == 0:
+            break
+    if not records:
+        raise AutonomousError(
+            f"the branch of '{task.name}' has no commit of its own any more", f"git autonomous restore {task.name}"
+        )
+    records.reverse()
+    standing = model.Standing()
+    best = 0
+    for (before, _), (commit, record) in zip(records, records[1:], strict=False):
+        changed = not objects.same_outside(before.tree, commit.tree, ".autonomous")
+        standing = model.after_session(standing, best=best, done=record.done, changed=changed)
+        best = max(best, record.done)
+    return History(
+        last=records[-1][1],
+        last_commit=records[-1][0].oid,
+        start=records[0][0].oid,
+        by_person=not newest_is_session,
+        best=best,
+        idle=standing.idle,
+        tickless=standing.tickless,
+        sessions=tuple((commit, record) for commit, record in records if record.number > 0),
+    )
