@@ -19,9 +19,12 @@ def main() -> int:
 
 def quick_list(as_json: bool) -> int | None:
     """Print the listing; None when this repository needs the full program (which then says why)."""
+    import gc
     import time
 
     from . import listing, show
+
+    gc.disable()  # thousands of small dicts that live until the end: collecting costs a tenth of the time and frees nothing
 
     common_dir = listing.find_common_dir()
     if common_dir is None:

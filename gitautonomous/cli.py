@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import typer.exceptions
 
 from . import __version__, show, states
 from .errors import AutonomousError, Interrupted, UsageError
@@ -27,7 +28,7 @@ app = typer.Typer(
     name="git autonomous",
     help="Run a long task over many Codex sessions: one branch a task, one commit a session.",
     add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,23 +37,18 @@ app = typer.Typer(
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0 done, 1 expected failure, 2 usage, 3 needs a person, 4 a bug, 130/143 interrupted."""
-    import click
-
     try:
         status = app(args=arguments, prog_name="git autonomous", standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
     except AutonomousError as error:
         return fail(error.message, error.hint, error.exit_status)
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.ctx.get_help() if error.ctx else "")
-        return 0
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "git autonomous"
-        return fail(error.format_message(), f"{command} -h", 2)
-    except click.ClickException as error:
-        return fail(error.format_message(), None, 1)
-    except (click.Abort, KeyboardInterrupt):
+    except typer.exceptions.TyperException as error:
+        context = getattr(error, "ctx", None)
+        return fail(
+            error.format_message(), f"{context.command_path if context else 'git autonomous'} -h", error.exit_code
+        )
+    except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -85,11 +81,14 @@ def print_version(given: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Run a long task over many Codex sessions: one branch a task, one commit a session."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 # -- options that start and resume share -----------------------------------------------------------------------------------------------------------
@@ -438,4 +437,4 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
-__all__ = ["app", "main", "Interrupted"]
+__all__ = ["Interrupted", "app", "main"]

@@ -7,7 +7,7 @@ they changed is put back, and the commit moves the branch by compare-and-swap.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +131,7 @@ def close(
     tree, excluded = worktree.stage(files)
     results: tuple[CheckResult, ...] = ()
     if task.checks and listed.total:
-        results = run_on(workspace, tree, on_check)
+        results = run_on(workspace, tree, on_check, keep=excluded)
     session = Session(
         task=task.name,
         number=attempt.number,
@@ -280,11 +280,16 @@ def check_size(workspace: Workspace) -> None:
         )
 
 
-def run_on(workspace: Workspace, tree: str, on_check: Callable[[str], None]) -> tuple[CheckResult, ...]:
-    """Run the checks on exactly `tree`, which the worktree holds, put back what they changed, and journal the results."""
+def run_on(
+    workspace: Workspace, tree: str, on_check: Callable[[str], None], keep: Sequence[str] = ()
+) -> tuple[CheckResult, ...]:
+    """Run the checks on exactly `tree`, which the worktree holds, put back what they changed, and journal the results.
+
+    `keep`: untracked paths that are left out of commits and must not be taken for something that a check left behind.
+    """
     results = checks.run_checks(workspace, on_check)
-    if not workspace.worktree.as_staged():
-        workspace.worktree.restore(tree)
+    if not workspace.worktree.as_staged(keep):
+        workspace.worktree.restore(tree, keep)
     workspace.journal.append("checks", tree=tree, results=checks.to_journal(results))
     return results
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -154,7 +156,7 @@ class Repository:
             path.mkdir(mode=0o700, exist_ok=True)
         return path
 
-    def lock(self) -> object:
+    def lock(self) -> AbstractContextManager[None]:
         """The repository-wide lock (a context manager): worktree add/remove/prune, ref deletion and config writes lose updates without it."""
         return locks.exclusive(str(self.make_state_dir() / "repository.lock"))
 
@@ -251,7 +253,7 @@ class Repository:
             raise AutonomousError(f"cannot move {ref}: {last_words(done.stderr)}")
 
     def delete_ref(self, ref: str, old: str) -> None:
-        with self.lock():  # type: ignore[attr-defined]
+        with self.lock():
             self.run("update-ref", "-d", "--end-of-options", ref, old)
 
     # -- worktrees -----------------------------------------------------------------------------------------------------------------------------
@@ -273,7 +275,7 @@ class Repository:
     def add_worktree(self, path: Path, branch: str) -> Worktree:
         """Check `branch` out at `path`. Only the registration needs the repository lock; the files come after it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with self.lock():  # type: ignore[attr-defined]
+        with self.lock():
             if not path.exists():
                 self.run("worktree", "prune")
             self.run("worktree", "add", "--quiet", "--no-checkout", "--end-of-options", str(path), branch)
@@ -283,7 +285,7 @@ class Repository:
 
     def remove_worktree(self, path: Path) -> None:
         """Unregister and delete a worktree of ours. The caller has kept what was in it."""
-        with self.lock():  # type: ignore[attr-defined]
+        with self.lock():
             self.call("worktree", "unlock", "--", str(path))
             if path.exists():
                 self.run("worktree", "remove", "--force", "--force", "--", str(path))
@@ -408,29 +410,21 @@ class Worktree:
     def drop_stale_lock(self) -> None:
         """Remove a left-over index.lock. Only called with the task's locks held and no agent alive; a git of the user's that is at work gets its time."""
         lock = self.git_dir / "index.lock"
-        if lock.exists() and not process.wait_until_unused(lock, timeout=5.0):
+        deadline = time.monotonic() + 5.0
+        while process.holders(lock) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if process.holders(lock):
             raise AutonomousError(f"another git process works in {self.path}", f"rm {lock}")
         lock.unlink(missing_ok=True)
 
-    def restore(self, tree: str) -> list[str]:
-        """Put index and files back to exactly `tree`; ignored files stay. Returns the untracked paths that were removed."""
-        self.run(
-            "-c",
-            f"checkout.workers={os.cpu_count() or 1}",
-            "read-tree",
-            "--reset",
-            "-u",
-            "--no-recurse-submodules",
-            tree,
-        )
-        removed = []
+    def restore(self, tree: str, keep: Sequence[str] = ()) -> None:
+        """Put index and files back to exactly `tree` and remove what is untracked; ignored files and the paths in `keep` stay."""
+        workers = f"checkout.workers={os.cpu_count() or 1}"
+        self.run("-c", workers, "read-tree", "--reset", "-u", "--no-recurse-submodules", tree)
         for path in self.untracked():
             target = self.path / path
-            if path.endswith("/") or not inside(self.path, target):
-                continue
-            target.unlink(missing_ok=True)
-            removed.append(path)
-        return removed
+            if not path.endswith("/") and not below(path, keep) and inside(self.path, target):
+                target.unlink(missing_ok=True)
 
     def status(self) -> list[tuple[str, str]]:
         """(XY, path) of everything that is not as in HEAD, as `git status --porcelain` says it; nested repositories that stay out are not counted."""
@@ -452,9 +446,14 @@ class Worktree:
         """Whether index and files are as in HEAD."""
         return not self.status()
 
-    def as_staged(self) -> bool:
-        """Whether the files are as in the index."""
-        return all(xy[1] == " " for xy, _ in self.status())
+    def as_staged(self, keep: Sequence[str] = ()) -> bool:
+        """Whether the files are as in the index, the untracked paths in `keep` aside."""
+        return all(xy[1] == " " or (xy == "??" and any(below(k, [path]) for k in keep)) for xy, path in self.status())
+
+
+def below(path: str, folders: Iterable[str]) -> bool:
+    """Whether `path` is one of `folders` or lies in one."""
+    return any(path == folder.rstrip("/") or path.startswith(folder.rstrip("/") + "/") for folder in folders)
 
 
 def inside(root: Path, path: Path) -> bool:

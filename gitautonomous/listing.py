@@ -15,7 +15,12 @@ FORMAT = "%(refname)%00%(objectname)%00%(committerdate:unix)%00%(worktreepath)%0
 ANCESTORS = 512
 """How many commits of a person above the last session's are looked through for its summary."""
 
-Fields = dict[str, object]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    Fields = dict[str, Any]
 
 
 def find_common_dir() -> str | None:
@@ -102,34 +107,24 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     """The tasks, newest first. `now`: epoch seconds. `only`: just the task of this name."""
     git = Git(common_dir)
     where = f"refs/heads/{prefix}"
-    output = git.output(
-        "for-each-ref", f"--format={FORMAT}", where + only if only else where, "refs/autonomous/merged/"
-    )
+    start = len(where)
     found: list[Fields] = []
     kept: set[str] = set()
     by_person = []
-    for record in output.split(b"\0\0\n"):
-        if not record:
-            continue
-        ref, tip, date, worktree, message = record.decode("utf-8", "surrogateescape").split("\0", 4)
+    patterns = (where + only if only else where, "refs/autonomous/merged/")
+    for record in records(*git.start("for-each-ref", f"--format={FORMAT}", *patterns)):
+        ref, tip, date, worktree, message = record.split("\0", 4)
         if ref.startswith("refs/autonomous/merged/"):
             kept.add(tip)
             continue
-        name = ref[len(where) :]
+        name = ref[start:]
         if "/" in name:
             continue
-        task: Fields = {
-            "name": name,
-            "branch": ref[11:],
-            "worktree": worktree or None,
-            "tip": tip,
-            "updated": int(date or 0),
-        }
+        task: Fields = {"name": name, "branch": ref[11:], "worktree": worktree or None, "tip": tip}
+        task["updated"] = int(date or 0)
         summary = states.trailers(message)
         if summary.get(states.TRAILER_TASK) == name:
-            add_summary(task, summary)
-            task["readable"], task["stuck"] = True, False
-            done, total = states.pair(summary.get("Autonomous-Progress"))
+            done, total = add_summary(task, summary)
             blocked = summary.get("Autonomous-Blocked", "")
             task["stuck"] = blocked.isdecimal() and total > done and int(blocked[:9]) == total - done
         else:
@@ -138,24 +133,36 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     if by_person:
         read_tips(git, by_person)
     merged = kept | reachable(git, where, found)
+    local = local_tasks(common_dir)
     for task in found:
-        add_state(task, common_dir, merged, now)
-    found.sort(key=lambda task: (-int(task["updated"]), task["name"]))  # type: ignore[call-overload, arg-type]
+        add_state(task, local, merged, now)
+    found.sort(key=lambda task: (-task["updated"], task["name"]))
     return found
 
 
-def add_summary(task: Fields, summary: dict[str, str]) -> None:
+def records(pid: int, descriptor: int) -> Iterator[str]:
+    """The records of FORMAT, parsed while git still writes: there are two processors."""
+    rest = b""
+    with open(descriptor, "rb", buffering=0) as file:
+        while chunk := file.read(1 << 18):
+            whole, end, rest = (rest + chunk).rpartition(b"\0\0\n")
+            if end:
+                yield from whole.decode("utf-8", "surrogateescape").split("\0\0\n")
+    os.waitpid(pid, 0)
+
+
+def add_summary(task: Fields, summary: dict[str, str]) -> tuple[int, int]:
+    """Put what the trailers say into `task`. Returns (done, total)."""
     done, total = states.pair(summary.get("Autonomous-Progress"))
     number = summary.get("Autonomous-Session", "")
-    task.update(
-        base=summary.get("Autonomous-Base") or None,
-        done=done,
-        total=total,
-        sessions=int(number[:9]) if number.isdecimal() else 0,
-        check=summary.get("Autonomous-Check", "none"),
-        thread=summary.get("Codex-Thread") or None,
-        tokens=states.pair(summary.get("Autonomous-Tokens"))[1],
-    )
+    task["base"] = summary.get("Autonomous-Base") or None
+    task["done"] = done
+    task["total"] = total
+    task["sessions"] = int(number[:9]) if number.isdecimal() else 0
+    task["check"] = summary.get("Autonomous-Check", "none")
+    task["thread"] = summary.get("Codex-Thread") or None
+    task["tokens"] = states.pair(summary.get("Autonomous-Tokens"))[1]
+    return done, total
 
 
 def read_tips(git: Git, found: list[Fields]) -> None:
@@ -208,29 +215,36 @@ def reachable(git: Git, where: str, found: list[Fields]) -> set[str]:
     return merged
 
 
-def add_state(task: Fields, common_dir: str, merged: set[str], now: float) -> None:
+def local_tasks(common_dir: str) -> dict[str, str]:
+    """The tasks that have local files here, with their folders."""
+    try:
+        with os.scandir(os.path.join(common_dir, "autonomous", "tasks")) as entries:
+            return {entry.name: entry.path for entry in entries}
+    except OSError:
+        return {}
+
+
+def add_state(task: Fields, local: dict[str, str], merged: set[str], now: float) -> None:
     """Work out the state, with what only this machine knows: locks and the runner's last word."""
-    folder = os.path.join(common_dir, "autonomous", "tasks", str(task["name"]))
-    running = waiting = None
-    word = None
-    said = states.read_word(os.path.join(folder, "state"))
+    running = waiting = word = None
+    folder = local.get(str(task["name"]))
+    said = states.read_word(f"{folder}/state") if folder else None
     if said is not None:
-        runner = os.path.join(folder, "runner.lock")
-        if locks.is_held(runner):
+        if locks.is_held(f"{folder}/runner.lock"):
             running = said[3] or "at work"
             if said[0] == states.WAITING and said[1] > now:
                 waiting = said[3] + time.strftime(" (until %H:%M)", time.localtime(said[1]))
-        elif locks.is_held(os.path.join(folder, "agent.lock")):
+        elif locks.is_held(f"{folder}/agent.lock"):
             running = "Codex works on without its runner"
         elif said[2] == task["tip"]:
             word = (said[0], said[3])
     task["state"], task["reason"] = states.state_of(
-        readable=bool(task.pop("readable", True)),
-        sessions=int(str(task["sessions"])),
-        done=int(str(task["done"])),
-        total=int(str(task["total"])),
-        stuck=bool(task.pop("stuck", False)),
-        check=str(task["check"]),
+        readable=task.pop("readable", True),
+        sessions=task["sessions"],
+        done=task["done"],
+        total=task["total"],
+        stuck=task.pop("stuck", False),
+        check=task["check"],
         running=running,
         merged=task["tip"] in merged,
         word=word,

@@ -35,6 +35,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import tomlkit
 
@@ -219,7 +220,7 @@ def read_task(name: str, content: bytes) -> Task:
         given = document.get("options", {})
         if not isinstance(given, dict):
             raise ValueError("options is not a table")
-        options: dict[str, object] = {}
+        options: dict[str, Any] = {}
         for key, value in given.items():
             kind = _OPTION_TYPES.get(key)
             if kind is None:
@@ -228,11 +229,11 @@ def read_task(name: str, content: bytes) -> Task:
                 options[key] = tuple(value)
             elif kind is float and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
                 options[key] = float(value)
-            elif type(value) is kind and not (kind is int and int(value) < 0):
+            elif type(value) is kind and not (kind is int and value < 0):
                 options[key] = value
             else:
                 raise ValueError(f"option {key} has the wrong type")
-        texts = {key: document.get(key) for key in ("goal", "base", "base_commit", "created")}
+        texts: dict[str, Any] = {key: document.get(key) for key in ("goal", "base", "base_commit", "created")}
         wrong = [key for key, value in texts.items() if not isinstance(value, str) or not value]
         if wrong:
             raise ValueError(f"{wrong[0]} is missing or not a text")
@@ -241,12 +242,7 @@ def read_task(name: str, content: bytes) -> Task:
         proposed = document.get("proposed_checks", [])
         if not isinstance(proposed, list) or not all(isinstance(c, str) for c in proposed):
             raise ValueError("proposed_checks is not a list of texts")
-        return Task(
-            name=name,
-            options=Options(**options),
-            proposed_checks=tuple(proposed),
-            **{k: str(v) for k, v in texts.items()},
-        )  # type: ignore[arg-type]
+        return Task(name=name, options=Options(**options), proposed_checks=tuple(proposed), **texts)
     except (ValueError, RecursionError) as error:
         raise AutonomousError(
             f"task.toml of '{name}' cannot be read: {show.clean(str(error))[:200]}",
@@ -506,7 +502,7 @@ def decide(standing: Standing, limits: Limits) -> Next:
 
 def backoff(failures: int, spread: float) -> float:
     """Seconds to wait after the n-th failure in a row: 5, 10, 20 … capped at 10 minutes, up to a quarter more by `spread` (0 to 1)."""
-    return min(5.0 * 2 ** min(max(failures, 1) - 1, 20), 600.0) * (1 + spread / 4)
+    return min(5.0 * float(1 << min(max(failures, 1) - 1, 20)), 600.0) * (1 + spread / 4)
 
 
 def iso(epoch: float) -> str:

@@ -110,7 +110,7 @@ class Objects:
         first, second = self._repository[old], self._repository[new]
         assert isinstance(first, pygit2.Tree) and isinstance(second, pygit2.Tree)
         paths = []
-        for delta in self._repository.diff(first, second).deltas:
+        for delta in first.diff_to_tree(second).deltas:
             paths.append(delta.new_file.path or delta.old_file.path)
             if len(paths) >= limit:
                 break
@@ -147,7 +147,7 @@ class Objects:
                 self._repository.create_commit(
                     ref, who, who, message, pygit2.Oid(hex=tree), [pygit2.Oid(hex=p) for p in parents]
                 )
-            )  # type: ignore[arg-type]
+            )
         except (pygit2.GitError, ValueError) as error:
             raise AutonomousError(
                 f"the branch moved while it was being committed to ({error})", "git autonomous status"

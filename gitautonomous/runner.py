@@ -12,13 +12,13 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from . import checks, closing, codex, guard, journal, locks, model, process, prompt, resources, states
+from . import checks, closing, codex, guard, journal, locks, model, process, prompt, resources, show, states
 from .checks import CheckResult
 from .closing import Attempt, Closed
 from .codex import Deadlines, End, EndKind, Turn, Usage
@@ -52,6 +52,7 @@ class Runner:
         self.tokens = 0
         self.began = time.monotonic()
         self.signal: int | None = None
+        self.agent: process.ProcessId | None = None
         self.results: tuple[CheckResult, ...] = ()
         self.restored: tuple[str, ...] = ()
         self.interrupted: str | None = None
@@ -173,15 +174,17 @@ class Runner:
                 turn=turn,
                 rollout_home=codex_home(),
                 on_event=self.screen.event,
-                on_start=lambda who: workspace.journal.append(
-                    "started", id=attempt.id, pid=who.pid, start=who.start, boot=who.boot
-                ),
+                on_start=lambda who: self._started(attempt, who),
                 on_tick=self.screen.tick,
                 should_stop=lambda: self.signal is not None,
                 offset=attempt.offset,
             )
         end, model_name = self._classify(turn, supervision.returncode, supervision.reason, attempt)
         return self._close(attempt, turn, end, model_name, time.monotonic() - began)
+
+    def _started(self, attempt: Attempt, who: process.ProcessId) -> None:
+        self.agent = who
+        self.workspace.journal.append("started", id=attempt.id, pid=who.pid, start=who.start, boot=who.boot)
 
     def _prepare(self, role: str) -> tuple[Attempt, str]:
         assert self.history is not None
@@ -240,9 +243,9 @@ class Runner:
         settings = self.workspace.settings
         lines = []
         if settings.session_timeout:
-            lines.append(f"this session is ended after {model.show.duration(settings.session_timeout)}")
+            lines.append(f"this session is ended after {show.duration(settings.session_timeout)}")
         if settings.command_timeout:
-            lines.append(f"one command after {model.show.duration(settings.command_timeout)}")
+            lines.append(f"one command after {show.duration(settings.command_timeout)}")
         return ", ".join(lines)
 
     def _announce(self, attempt: Attempt) -> None:
@@ -470,12 +473,12 @@ class Runner:
     def _kept_worktree(self) -> Iterator[None]:
         """Locked against `git worktree prune` and `remove` while a runner works."""
         path, repository = str(self.workspace.worktree.path), self.workspace.repository
-        with repository.lock():  # type: ignore[attr-defined]
+        with repository.lock():
             repository.call("worktree", "lock", "--reason", "git autonomous works here", "--", path)
         try:
             yield
         finally:
-            with repository.lock():  # type: ignore[attr-defined]
+            with repository.lock():
                 repository.call("worktree", "unlock", "--", path)
 
     @contextmanager
@@ -483,18 +486,16 @@ class Runner:
         """The first signal ends the session cleanly, a second one ends Codex at once (codex.supervise sees it too)."""
 
         def told(number: int, _: FrameType | None) -> None:
-            if self.signal is not None:
-                process.kill_children()
+            if self.signal is not None and self.agent is not None:
+                process.terminate(self.agent, grace=0)
             self.signal = number
 
-        previous: dict[int, Callable[..., object] | int | None] = {}
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            previous[number] = signal.signal(number, told)
+        previous = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         try:
             yield
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)  # type: ignore[arg-type]
+                signal.signal(number, handler)
 
 
 def codex_home() -> Path:

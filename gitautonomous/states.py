@@ -29,15 +29,10 @@ def trailers(message: str) -> dict[str, str]:
 
     The runner always writes its block last and neutralises trailer-like lines of the agent's text, so the last paragraph alone is to be believed.
     """
-    block = message.rstrip().rpartition("\n\n")[2]
-    if not block.startswith("Autonomous-Task: "):
+    block = message[message.rstrip().rfind("\n\nAutonomous-Task: ") + 2 :].rstrip()
+    if not block.startswith("Autonomous-Task: ") or "\n\n" in block:
         return {}
-    found = {}
-    for line in block.split("\n"):
-        key, colon, value = line.partition(": ")
-        if colon:
-            found[key] = value
-    return found
+    return dict([line.split(": ", 1) for line in block.split("\n") if ": " in line])  # type: ignore[misc]
 
 
 def pair(value: str | None) -> tuple[int, int]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
-from . import checklist, codex, config, doctor, git, hostile, journal, listing, model, ready, states
+from . import checklist, codex, config, doctor, git, hostile, listing, model, ready, states
 from .config import Approvals, Settings
-from .errors import AutonomousError, NeedsPerson, UsageError
+from .errors import AutonomousError, NeedsPerson
 from .git import Repository, Worktree
 from .model import Limits, Next, Options, Task
 from .objects import Objects
@@ -70,7 +69,7 @@ def open_place(flags: Mapping[str, object], ask: Ask, *, base: str | None = None
     objects = Objects(repository.common_dir)
     committed = repository.resolve(base or "HEAD")
     content = objects.read(committed, SETTINGS_FILE) if committed else None
-    approvals = Approvals(config.approvals_file(os.environ))
+    approvals = Approvals(config.state_directory(os.environ) / "approvals.json")
 
     def load() -> config.Loaded:
         return config.load(
@@ -112,7 +111,7 @@ def start(
     if name is not None:
         model.check_name(name)
     place = open_place(request.flags, ask, base=base)
-    repository, objects = place.repository, place.objects
+    repository = place.repository
     base_name, base_commit = resolve_base(repository, base)
     wanted = name or model.slug(goal, datetime.now())
     git.check_branch_name(repository, place.branch(wanted))
@@ -315,7 +314,7 @@ def bring_here(place: Place, name: str, screen: Screen) -> None:
     tip = place.objects.tip(remote[0])
     assert tip is not None
     place.repository.update_ref(place.ref(name), tip, git.ZERO, f"resume {name} from {remote[0]}")
-    with place.repository.lock():  # type: ignore[attr-defined]
+    with place.repository.lock():
         place.repository.call("branch", "--quiet", f"--set-upstream-to={remote[0]}", place.branch(name))
     screen.note(f"branch {place.branch(name)} made from {remote[0].removeprefix('refs/remotes/')}")
 

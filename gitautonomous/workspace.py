@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 import stat
@@ -150,7 +151,7 @@ def read_history(objects: Objects, tip: str, task: Task) -> History:
     records.reverse()
     standing = model.Standing()
     best = 0
-    for (before, _), (commit, record) in zip(records, records[1:], strict=False):
+    for (before, _), (commit, record) in itertools.pairwise(records):
         changed = not objects.same_outside(before.tree, commit.tree, ".autonomous")
         standing = model.after_session(standing, best=best, done=record.done, changed=changed)
         best = max(best, record.done)
