@@ -1,0 +1,63 @@
+"""The journal survives the death of its writer at any byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gitautonomous import journal
+from gitautonomous.errors import AutonomousError
+from gitautonomous.journal import Journal
+
+
+def events(book: Journal) -> list[str]:
+    return [record["event"] for record in book.read()]
+
+
+def test_a_line_cut_at_any_byte_is_dropped_and_the_rest_is_kept(tmp_path: Path) -> None:
+    book = Journal(tmp_path / "journal.jsonl")
+    book.append("attempt", id="1", number=1)
+    whole = book.path.read_bytes()
+    book.append("result", id="1", commit=None)
+    longer = book.path.read_bytes()
+    for end in range(len(whole), len(longer)):
+        book.path.write_bytes(longer[:end])
+        assert events(book) == ["journal", "attempt"]
+        book.append("word", state="paused", reason="")
+        assert events(book) == ["journal", "attempt", "word"]
+
+
+def test_a_damaged_or_newer_journal_is_refused_and_kept(tmp_path: Path) -> None:
+    book = Journal(tmp_path / "journal.jsonl")
+    for content in (
+        b"{]\n",
+        b"[]\n",
+        b'{"event": "journal", "format": 2}\n',
+        b"\0" * 40 + b"\n",
+        b"[" * 100_000 + b"\n",
+    ):
+        book.path.write_bytes(content)
+        with pytest.raises(AutonomousError) as caught:
+            book.read()
+        assert caught.value.hint == "git autonomous doctor --repair"
+        assert book.path.read_bytes() == content
+
+
+def test_an_attempt_without_a_result_is_open_and_knows_its_process(tmp_path: Path) -> None:
+    book = Journal(tmp_path / "journal.jsonl")
+    assert journal.open_attempt(book.read()) is None
+    book.append("attempt", id="1", number=1, tip="t")
+    book.append("result", id="1", commit="c", thread="T", usage={"input": 3})
+    assert journal.open_attempt(book.read()) is None
+    book.append("attempt", id="2", number=2, tip="u", thread=None)
+    book.append("started", id="2", pid=7, start=8, boot="b")
+    book.append("started", id="1", pid=1, start=1, boot="old")
+    found = journal.open_attempt(book.read())
+    assert found is not None
+    assert {key: found[key] for key in ("id", "number", "tip", "pid", "start", "boot")} == {
+        "id": "2", "number": 2, "tip": "u", "pid": 7, "start": 8, "boot": "b",
+    }  # fmt: skip
+    assert journal.last_thread(book.read()) == "T"
+    assert journal.usage_of(book.read(), "T") == {"input": 3}
+    assert journal.usage_of(book.read(), "other") == {}
