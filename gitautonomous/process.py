@@ -11,7 +11,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,8 @@ def run(
     streams = (process.stdout, process.stderr)
     out, err = _Tail(limit), _Tail(limit)
     try:
-        timed_out = _read(process, dict(zip(streams, (out, err), strict=True)), timeout)
+        with at_work(lambda: _signal(process.pid, signal.SIGKILL, group=True)):
+            timed_out = _read(process, dict(zip(streams, (out, err), strict=True)), timeout)
     finally:
         _signal(process.pid, signal.SIGKILL, group=True)
         process.wait()
@@ -167,37 +168,38 @@ class ProcessId:
 
 
 def identify(pid: int) -> ProcessId | None:
-    """The process that has the id `pid` now; None when there is none, or when it has ended and only waits to be reaped."""
-    if not _PROC.joinpath("self/stat").exists():
-        return _identify_by_ps(pid)
-    fields = _stat(pid)
-    if not fields or fields[0] in "ZX":
-        return None
-    return ProcessId(pid, int(fields[19]), _PROC.joinpath("sys/kernel/random/boot_id").read_text().strip())
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat from the third one, the state, on; none when the process is gone.
-
-    The second field is the command's name in parentheses, and may hold parentheses and blanks itself.
-    """
-    try:
-        return _PROC.joinpath(str(pid), "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _identify_by_ps(pid: int) -> ProcessId | None:
-    listed = run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], env=clean_environment({"LC_ALL": "C"}), timeout=10)
-    state, _, started = listed.stdout.decode(errors="replace").strip().partition(" ")
-    if not started or state[0] in "ZX":
-        return None
-    return ProcessId(pid, int(time.mktime(time.strptime(started.strip(), "%a %b %d %H:%M:%S %Y"))), "")
+    """The process that has the id `pid` now, one that has ended but was not reaped included; None when there is none."""
+    seen = _look(pid)
+    return seen[1] if seen else None
 
 
 def alive(process: ProcessId) -> bool:
-    """Whether exactly this process still runs."""
-    return identify(process.pid) == process
+    """Whether exactly this process still runs. One that only waits to be reaped does not."""
+    seen = _look(process.pid)
+    return seen is not None and seen[1] == process and seen[0] not in "ZX"
+
+
+def _look(pid: int) -> tuple[str, ProcessId] | None:
+    """The state of a process (one letter) and what it is known by.
+
+    The second field of a stat file is the command's name in parentheses, and may hold parentheses and blanks itself.
+    """
+    if not _PROC.joinpath("self").exists():
+        return _look_with_ps(pid)
+    try:
+        fields = _PROC.joinpath(str(pid), "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return fields[0], ProcessId(pid, int(fields[19]), _PROC.joinpath("sys/kernel/random/boot_id").read_text().strip())
+
+
+def _look_with_ps(pid: int) -> tuple[str, ProcessId] | None:
+    listed = run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], env=clean_environment({"LC_ALL": "C"}), timeout=10)
+    state, _, started = listed.stdout.decode(errors="replace").strip().partition(" ")
+    if not started:
+        return None
+    start = time.mktime(time.strptime(started.strip(), "%a %b %d %H:%M:%S %Y"))
+    return state[0], ProcessId(pid, int(start), "")
 
 
 def age(process: ProcessId) -> float:
@@ -234,6 +236,25 @@ def _gone(process: ProcessId, patience: float) -> bool:
     return True
 
 
+_at_work: set[Callable[[], None]] = set()
+
+
+@contextmanager
+def at_work(kill: Callable[[], None]) -> Iterator[None]:
+    """While the block waits for a process, `kill_children` calls `kill`, which ends it at once."""
+    _at_work.add(kill)
+    try:
+        yield
+    finally:
+        _at_work.discard(kill)
+
+
+def kill_children() -> None:
+    """Kill whatever is waited for, with its group, at once. For a signal's handler: the wait then ends by itself."""
+    for kill in tuple(_at_work):
+        kill()
+
+
 def _signal(pid: int, signum: int, group: bool) -> None:
     with suppress(ProcessLookupError, PermissionError):
         if group:
@@ -242,15 +263,16 @@ def _signal(pid: int, signum: int, group: bool) -> None:
             os.kill(pid, signum)
 
 
-def sweep(marker: str, grace: float = 1.0) -> list[int]:
-    """End what a Codex thread left behind: every process that was started with CODEX_THREAD_ID=`marker`.
+def sweep(*markers: str, grace: float = 1.0) -> list[int]:
+    """End every process whose environment, when it was started, held one of `markers` ("NAME=value").
 
-    The sandbox takes its commands along when it ends; with full access a daemon survives its Codex, in a session of its own.
+    Codex's sandbox takes its commands along when it ends; with full access a daemon survives Codex, in a session of its own.
     They are asked to end, and killed after `grace` seconds. Returns the ids of those found. Elsewhere than on Linux: none.
     """
+    variables = {marker.encode() for marker in markers}
     found: set[int] = set()
     started = time.monotonic()
-    while survivors := _marked(f"CODEX_THREAD_ID={marker}".encode()):
+    while survivors := _marked(variables):
         waited = time.monotonic() - started
         if waited > grace + GRACE:
             break
@@ -264,7 +286,7 @@ def sweep(marker: str, grace: float = 1.0) -> list[int]:
     return sorted(found)
 
 
-def _marked(variable: bytes) -> list[ProcessId]:
+def _marked(variables: set[bytes]) -> list[ProcessId]:
     found = []
     for pid in _pids():
         process = identify(pid)
@@ -272,7 +294,7 @@ def _marked(variable: bytes) -> list[ProcessId]:
             environment = _PROC.joinpath(str(pid), "environ").read_bytes()
         except OSError:
             continue  # gone, or somebody else's
-        if process and pid != os.getpid() and variable in environment.split(b"\0") and alive(process):
+        if process and pid != os.getpid() and not variables.isdisjoint(environment.split(b"\0")) and alive(process):
             found.append(process)
     return found
 

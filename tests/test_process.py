@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +45,11 @@ def certain(pid: int) -> ProcessId:
     found = process.identify(pid)
     assert found is not None
     return found
+
+
+def gone(pid: int) -> bool:
+    found = process.identify(pid)
+    return found is None or not process.alive(found)
 
 
 def test_a_child_sees_no_git_variable_but_those_that_say_who_the_user_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +108,7 @@ def test_run_ends_a_command_that_takes_too_long_with_its_children(tmp_path: Path
     ran = process.run(["sh", "-c", f"sleep 100 & echo $! > {note}; echo began; wait"], timeout=0.3)
     assert (ran.returncode, ran.stdout, ran.timed_out) == (-signal.SIGTERM, b"began\n", True)
     child = written_pid(note, wait_until)
-    wait_until(lambda: process.identify(child) is None)
+    wait_until(lambda: gone(child))
 
 
 def test_run_reads_the_last_words_of_a_command_that_takes_too_long() -> None:
@@ -125,7 +131,7 @@ def test_run_does_not_wait_for_a_server_that_the_command_left_behind(tmp_path: P
     assert ran == Completed(0, b"done\n", b"")
     assert time.monotonic() - began < 3
     server = written_pid(note, wait_until)
-    wait_until(lambda: process.identify(server) is None)
+    wait_until(lambda: gone(server))
 
 
 def test_run_ends_the_command_when_it_is_interrupted(tmp_path: Path, wait_until: Wait) -> None:
@@ -136,6 +142,24 @@ def test_run_ends_the_command_when_it_is_interrupted(tmp_path: Path, wait_until:
     runner.send_signal(signal.SIGINT)
     runner.wait()
     assert not process.alive(command)
+
+
+def test_a_second_interrupt_can_kill_the_child_that_is_waited_for(tmp_path: Path, wait_until: Wait) -> None:
+    note, ran = tmp_path / "pid", threading.Event()
+
+    def interrupt() -> None:
+        written_pid(note, wait_until)
+        while not ran.wait(0.02):
+            process.kill_children()
+
+    second = threading.Thread(target=interrupt)
+    second.start()
+    completed = process.run(["sh", "-c", f"{STUBBORN} sleep 100 & echo $! > {note}; wait"])
+    ran.set()
+    second.join()
+    assert completed == Completed(-signal.SIGKILL, b"", b"")
+    child = written_pid(note, wait_until)
+    wait_until(lambda: gone(child))
 
 
 def test_a_process_is_known_by_more_than_its_id(start: Callable[..., subprocess.Popen[bytes]]) -> None:
@@ -155,7 +179,7 @@ def test_a_process_that_nobody_reaped_counts_as_gone(
     known = certain(child.pid)
     child.kill()
     wait_until(lambda: not process.alive(known))
-    assert Path(f"/proc/{child.pid}/stat").read_text().split()[2] == "Z"
+    assert process.identify(child.pid) == known
 
 
 def test_a_name_with_parentheses_and_blanks_hides_no_start_time(
@@ -172,13 +196,15 @@ def test_without_a_proc_file_system_ps_tells_when_a_process_started(
     start: Callable[..., subprocess.Popen[bytes]],
 ) -> None:
     child = start("sleep", "100")
-    known = process._identify_by_ps(child.pid)
-    assert known is not None
+    seen = process._look_with_ps(child.pid)
+    assert seen is not None
+    state, known = seen
+    assert state in "SR"
     assert known == ProcessId(child.pid, known.start, "")
     assert -1 <= process.age(known) - process.age(certain(child.pid)) <= 2
     child.kill()
     child.wait()
-    assert process._identify_by_ps(child.pid) is None
+    assert process._look_with_ps(child.pid) is None
 
 
 def test_no_process_has_an_id_that_is_free() -> None:
@@ -237,12 +263,12 @@ def test_sweep_finds_a_daemon_by_its_thread_and_spares_the_others(
     start("sh", "-c", f"(setsid sh -c 'trap \"\" TERM; echo $$ > {note}; sleep 100' &)", env=environment).wait()
     daemon = certain(written_pid(note, wait_until))
     other = start("sleep", "100", env={**os.environ, "CODEX_THREAD_ID": "thread-10"})
-    swept = process.sweep("thread-1", grace=0.2)
+    swept = process.sweep("CODEX_THREAD_ID=thread-1", "OTHER=thing", grace=0.2)
     assert daemon.pid in swept
     assert other.pid not in swept
     assert not process.alive(daemon)
     assert process.alive(certain(other.pid))
-    assert process.sweep("thread-1") == []
+    assert process.sweep("CODEX_THREAD_ID=thread-1") == []
 
 
 def test_sweep_asks_before_it_kills(
@@ -252,7 +278,7 @@ def test_sweep_asks_before_it_kills(
     command = f"trap 'exit 7' TERM; echo $$ > {ready}; while :; do sleep 0.02; done"
     child = start("sh", "-c", command, env={**os.environ, "CODEX_THREAD_ID": "thread-2"})
     written_pid(ready, wait_until)
-    assert child.pid in process.sweep("thread-2")
+    assert child.pid in process.sweep("CODEX_THREAD_ID=thread-2")
     assert child.wait() == 7
 
 
