@@ -1,13 +1,12 @@
 """Codex as the engine of a session: where it is, how it is called, and whether its sandbox works here.
 
-`codex exec --json`, one process a turn. What it says is in `events`, how a turn ended in `ends`, following one at work in
-`supervision`; the rest of the program takes all of it from here.
+One process a turn: `codex exec --json`. Following one at work is in `supervision`, what it says in `events`, how a turn ended
+in `ends`.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import sys
@@ -17,48 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import process
-from .ends import End, EndKind, RolloutFacts, classify
 from .errors import AutonomousError, UsageError
-from .events import Event, Turn, Usage, parse_event
-from .rollout import THREAD, find_rollout, read_rollout
-from .supervision import Deadlines, Supervision, follow, supervise
-
-__all__ = [
-    "MINIMUM",
-    "Access",
-    "Codex",
-    "Deadlines",
-    "End",
-    "EndKind",
-    "Event",
-    "Invocation",
-    "RolloutFacts",
-    "Supervision",
-    "Turn",
-    "Usage",
-    "canary",
-    "check_config",
-    "check_profile",
-    "classify",
-    "clean_leftovers",
-    "environment",
-    "exec_argv",
-    "find",
-    "find_rollout",
-    "follow",
-    "home",
-    "parse_event",
-    "read_rollout",
-    "sandbox_argv",
-    "supervise",
-]
+from .rollout import THREAD
 
 MINIMUM = (0, 163, 0)
 
 _INSTALL = "pip install openai-codex-cli-bin   # or: npm install -g @openai/codex"
-_VERSION_TIMEOUT = 30.0  # seconds; the first start of a fresh binary of 300 MB takes four
+_PATIENCE = 30.0  # seconds; the first start of a fresh binary of 300 MB takes four
 _LEFTOVERS = (".agents", ".aws", ".codex")
-_MACHINES = {"x86_64": "x64", "AMD64": "x64", "aarch64": "arm64", "arm64": "arm64"}
+_MACHINES = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +103,8 @@ def _native(program: Path) -> Path:
     real = Path(os.path.realpath(program))
     if real.suffix != ".js":
         return real
-    package = f"node_modules/@openai/codex-{sys.platform}-{_MACHINES.get(platform.machine(), platform.machine())}"
+    machine = os.uname().machine
+    package = f"node_modules/@openai/codex-{sys.platform}-{_MACHINES.get(machine, machine)}"
     vendors = [folder / package / "vendor" for folder in real.parents] + [real.parents[1] / "vendor"]
     return next((found for vendor in vendors for found in vendor.glob("*/bin/codex")), real)
 
@@ -148,7 +115,7 @@ def _inside(path: Path, folder: Path) -> bool:
 
 def _version(program: Path) -> tuple[int, int, int] | None:
     try:
-        answer = process.run([program, "--version"], timeout=_VERSION_TIMEOUT).stdout
+        answer = process.run([program, "--version"], timeout=_PATIENCE).stdout
     except OSError:
         return None
     found = re.match(rb"codex-cli (\d{1,9})\.(\d{1,9})\.(\d{1,9})", answer)
@@ -296,39 +263,31 @@ def check_config(entries: Sequence[str]) -> list[str]:
     return list(entries)
 
 
-def check_profile(name: str) -> None:
-    """Raises UsageError when Codex has no profile of this name: Codex itself would silently go on without one."""
-    file = home() / f"{_plain(name, 'profile')}.config.toml"
-    if not file.is_file():
-        raise UsageError(f"Codex has no profile '{name}': {file} is missing", f"ls {home()}/*.config.toml")
-
-
 def environment(tmpdir: Path) -> dict[str, str]:
     """The environment of Codex and of checks: this one's, cleaned, with a private folder for temporary files."""
     return process.clean_environment({"TMPDIR": str(tmpdir)})
 
 
-def canary(codex: Codex, folder: Path) -> None:
-    """Try the sandbox out in `folder`, which must exist: a command has to run in it, and must not write outside.
+def canary(codex: Codex, *, main_root: Path, directory: Path) -> None:
+    """Try the sandbox out below `directory`, which must exist: a command has to run in it, and must not write outside.
 
     Codex itself does not fail where its sandbox does not work: each command of the agent would, and the turn would be completed.
     Raises AutonomousError when the sandbox does not work or does not hold.
     """
-    inside, outside = folder / "sandbox", folder / "outside"
-    inside.mkdir(exist_ok=True)
-    outside.unlink(missing_ok=True)
-    argv = sandbox_argv(codex, "echo > ../outside; echo > inside && echo works", main_root=inside, access=Access())
-    try:
-        tried = process.run(argv, cwd=inside, env=environment(inside), timeout=_VERSION_TIMEOUT)
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir=directory, prefix="sandbox-") as name:
+        inside, outside = Path(name, "inside"), Path(name, "outside")
+        inside.mkdir()
+        command = "echo > ../outside; echo > file && echo works"
+        argv = sandbox_argv(codex, command, main_root=main_root, access=Access())
+        tried = process.run(argv, cwd=inside, env=environment(inside), timeout=_PATIENCE)
         if outside.exists():
             raise AutonomousError("Codex's sandbox does not hold: a command wrote outside its folder", "codex doctor")
         if tried.stdout != b"works\n":
-            lines = tried.stderr.decode(errors="replace").split("\n")
-            why = next((line.strip() for line in reversed(lines) if line.strip()), f"status {tried.returncode}")
-            raise AutonomousError(f"Codex's sandbox does not work on this machine: {why[:300]}", _sandbox_hint())
-    finally:
-        outside.unlink(missing_ok=True)
-        shutil.rmtree(inside, ignore_errors=True)
+            lines = [line.strip() for line in tried.stderr.decode(errors="replace").split("\n") if line.strip()]
+            why = lines[-1][:300] if lines else f"status {tried.returncode}"
+            raise AutonomousError(f"Codex's sandbox does not work on this machine: {why}", _sandbox_hint())
 
 
 def _sandbox_hint() -> str:
