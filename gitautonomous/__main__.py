@@ -9,16 +9,18 @@ import sys
 def main() -> int:
     """Run the command line in sys.argv and return the exit status."""
     if len(sys.argv) > 1 and sys.argv[1] == "list" and set(sys.argv[2:]) <= {"--json"}:
-        status = quick_list("--json" in sys.argv)
-        if status is not None:
-            return status
+        from . import listing
+
+        common_dir = listing.find_common_dir()
+        if common_dir is not None:
+            return show_list(common_dir, "--json" in sys.argv)
     from . import cli
 
     return cli.main(sys.argv[1:])
 
 
-def quick_list(as_json: bool) -> int | None:
-    """Print the listing; None when this repository needs the full program (which then says why)."""
+def show_list(common_dir: str, as_json: bool) -> int:
+    """Print the tasks of the repository with this common git dir, as a table or as JSON."""
     import gc
     import time
 
@@ -26,9 +28,6 @@ def quick_list(as_json: bool) -> int | None:
 
     gc.disable()  # thousands of small dicts that live until the end: collecting costs a tenth of the time and frees nothing
 
-    common_dir = listing.find_common_dir()
-    if common_dir is None:
-        return None
     now = time.time()
     git = listing.Git(common_dir)
     settings = listing.settings(git)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from . import checklist, checks, codex, guard, hostile, locks, model, process, prompt
 from .checklist import Checklist
 from .checks import CheckResult
-from .codex import End, EndKind, Turn, Usage
+from .ends import End, EndKind
 from .errors import NeedsPerson
+from .events import Turn, Usage
 from .git import SwappedPointer
 from .model import Session
 from .workspace import Workspace
@@ -161,7 +162,7 @@ def close(
         commit=commit,
         outcome=session.outcome,
         thread=session.thread,
-        usage=turn.usage.as_dict() if turn.usage else None,
+        usage=asdict(turn.usage) if turn.usage else None,
     )
     notes += [f"left out of the commit: {model.one_line(path, 120)} (a repository of its own)" for path in excluded]
     return Closed(commit, session, results, restored, tuple(notes))

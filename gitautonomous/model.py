@@ -229,7 +229,7 @@ def read_task(name: str, content: bytes) -> Task:
                 options[key] = tuple(value)
             elif kind is float and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
                 options[key] = float(value)
-            elif type(value) is kind and not (kind is int and value < 0):
+            elif type(value) is kind and not (isinstance(value, int) and value < 0):
                 options[key] = value
             else:
                 raise ValueError(f"option {key} has the wrong type")

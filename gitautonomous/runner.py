@@ -21,10 +21,13 @@ from types import FrameType
 from . import checks, closing, codex, guard, journal, locks, model, process, prompt, resources, show, states
 from .checks import CheckResult
 from .closing import Attempt, Closed
-from .codex import Deadlines, End, EndKind, Turn, Usage
+from .ends import End, EndKind, RolloutFacts, classify
 from .errors import AutonomousError, Interrupted
+from .events import Turn, Usage
 from .model import Limits, Next, Standing
+from .rollout import read_rollout
 from .screen import Screen
+from .supervision import Deadlines, follow, supervise
 from .workspace import History, Workspace, read_history
 
 LONGEST_WAIT = 6 * 3600.0
@@ -52,7 +55,6 @@ class Runner:
         self.tokens = 0
         self.began = time.monotonic()
         self.signal: int | None = None
-        self.agent: process.ProcessId | None = None
         self.results: tuple[CheckResult, ...] = ()
         self.restored: tuple[str, ...] = ()
         self.interrupted: str | None = None
@@ -163,7 +165,7 @@ class Runner:
                 )
             )
             name, _, value = attempt.marker.partition("=")
-            supervision = codex.supervise(
+            supervision = supervise(
                 argv,
                 env={**codex.environment(tmpdir), name: value},
                 prompt=text.encode("utf-8", "replace"),
@@ -172,7 +174,7 @@ class Runner:
                 inherit=(lock,),
                 deadlines=self._deadlines(),
                 turn=turn,
-                rollout_home=codex_home(),
+                rollout_home=codex.home(),
                 on_event=self.screen.event,
                 on_start=lambda who: self._started(attempt, who),
                 on_tick=self.screen.tick,
@@ -183,7 +185,6 @@ class Runner:
         return self._close(attempt, turn, end, model_name, time.monotonic() - began)
 
     def _started(self, attempt: Attempt, who: process.ProcessId) -> None:
-        self.agent = who
         self.workspace.journal.append("started", id=attempt.id, pid=who.pid, start=who.start, boot=who.boot)
 
     def _prepare(self, role: str) -> tuple[Attempt, str]:
@@ -268,9 +269,9 @@ class Runner:
     def _classify(self, turn: Turn, returncode: int | None, reason: str, attempt: Attempt) -> tuple[End, str]:
         """How Codex ended, and the model that worked."""
         thread = turn.thread or attempt.thread
-        facts = codex.read_rollout(codex_home(), thread) if thread else codex.RolloutFacts()
+        facts = read_rollout(codex.home(), thread) if thread else RolloutFacts()
         stderr = tail(self.workspace.stderr(attempt.number))
-        end = codex.classify(turn, returncode, reason, stderr, facts, time.time())
+        end = classify(turn, returncode, reason, stderr, facts, time.time())
         self.workspace.journal.append(
             "ended", id=attempt.id, kind=str(end.kind), message=end.message, returncode=returncode
         )
@@ -384,12 +385,12 @@ class Runner:
         else:
             self.screen.note(f"session {attempt.number} was cut off; what it left behind becomes a commit")
         self._announce(attempt)
-        supervision = codex.follow(
+        supervision = follow(
             who,
             transcript=self.workspace.transcript(attempt.number),
             deadlines=self._deadlines(),
             turn=turn,
-            rollout_home=codex_home(),
+            rollout_home=codex.home(),
             on_event=self.screen.event,
             on_tick=self.screen.tick,
             should_stop=lambda: self.signal is not None,
@@ -486,8 +487,8 @@ class Runner:
         """The first signal ends the session cleanly, a second one ends Codex at once (codex.supervise sees it too)."""
 
         def told(number: int, _: FrameType | None) -> None:
-            if self.signal is not None and self.agent is not None:
-                process.terminate(self.agent, grace=0)
+            if self.signal is not None:
+                process.kill_children()
             self.signal = number
 
         previous = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -496,10 +497,6 @@ class Runner:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-
-
-def codex_home() -> Path:
-    return Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex")
 
 
 def render(role: str, brief: prompt.Brief, templates: str | None) -> str:

@@ -32,7 +32,7 @@ def trailers(message: str) -> dict[str, str]:
     block = message[message.rstrip().rfind("\n\nAutonomous-Task: ") + 2 :].rstrip()
     if not block.startswith("Autonomous-Task: ") or "\n\n" in block:
         return {}
-    return dict([line.split(": ", 1) for line in block.split("\n") if ": " in line])  # type: ignore[misc]
+    return dict([line.split(": ", 1) for line in block.split("\n") if ": " in line])
 
 
 def pair(value: str | None) -> tuple[int, int]:

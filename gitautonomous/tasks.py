@@ -115,7 +115,7 @@ def start(
     base_name, base_commit = resolve_base(repository, base)
     wanted = name or model.slug(goal, datetime.now())
     git.check_branch_name(repository, place.branch(wanted))
-    engine = doctor.preflight(repository, place.settings, say=screen.note)
+    engine = doctor.preflight(repository, place.settings, say=screen.note, overrides=codex.check_config(request.config))
     repository.refuse_unsafe_filters()
     taken = place.names()
     if wanted.lower() in {other.lower() for other in taken}:
@@ -255,10 +255,12 @@ def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> tupl
     place = open_place(request.flags, ask)
     name = name if name is not None else default_task(place)
     bring_here(place, name, screen)
-    engine = doctor.preflight(place.repository, place.settings, say=screen.note)
-    place.repository.refuse_unsafe_filters()
     task = read_task(place, name)
-    task = apply_options(place, task, request)
+    options = changed_options(task, request, place.settings)
+    settings = replace(place.settings, network=options.network, profile=options.profile)
+    engine = doctor.preflight(place.repository, settings, say=screen.note, overrides=codex.check_config(options.config))
+    place.repository.refuse_unsafe_filters()
+    task = apply_options(place, task, options)
     approve_task(place, task, ask)
     worktree, made = ensure_worktree(place, task, screen)
     if made:
@@ -331,19 +333,22 @@ def read_task(place: Place, name: str) -> Task:
     return model.read_task(name, content)
 
 
-def apply_options(place: Place, task: Task, request: Request) -> Task:
-    """Options given to `resume` replace those of task.toml, by a commit of the user's own."""
-    flags = request.flags
-    changed: dict[str, object] = {
-        key: value for key, value in flags.items() if value is not None and key in Options.__dataclass_fields__
-    }
+def changed_options(task: Task, request: Request, settings: Settings) -> Options:
+    """The task's options with those that `resume` was given on the command line, which `settings` holds in their proper types."""
+    given = [key for key, value in request.flags.items() if value is not None and key in Options.__dataclass_fields__]
+    changed: dict[str, object] = {key: getattr(settings, key) for key in given}
     if request.config:
         changed["config"] = request.config
     if request.no_check:
         changed |= {"no_check": True, "checks": ()}
-    elif flags.get("checks"):
+    elif "checks" in given:
         changed["no_check"] = False
-    new = replace(task, options=replace(task.options, **changed))  # type: ignore[arg-type]
+    return replace(task.options, **changed)  # type: ignore[arg-type]
+
+
+def apply_options(place: Place, task: Task, options: Options) -> Task:
+    """Options that differ from those of task.toml replace them, by a commit of the user's own."""
+    new = replace(task, options=options)
     if new == task:
         return task
     place.approvals.approve(place.repository.common_dir, model.approval_text(new))

@@ -1,0 +1,234 @@
+"""start and resume: running a task."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import show, states
+from ..errors import UsageError
+from .common import TaskName, ask
+
+if TYPE_CHECKING:
+    from ..model import Next
+    from ..screen import Screen
+    from ..tasks import Request
+
+MaxSessions = Annotated[
+    int | None,
+    typer.Option("--max-sessions", min=0, metavar="N", help="Stop after N sessions (default: 3 × items + 5)."),
+]
+NoAutoContinue = Annotated[bool, typer.Option("--no-auto-continue", help="Run one session, then stop.")]
+Delay = Annotated[str | None, typer.Option("--delay", metavar="S", help="Seconds between two sessions (default: 3).")]
+ResumeLast = Annotated[bool, typer.Option("--resume-last", help="Keep to the same Codex thread.")]
+SandboxNetwork = Annotated[bool | None, typer.Option("--sandbox-network", help="Open the network inside the sandbox.")]
+Network = Annotated[
+    bool | None, typer.Option("--network", help="Full access: no sandbox at all. Your explicit choice.")
+]
+Model = Annotated[
+    str | None, typer.Option("-m", "--model", metavar="MODEL", help="Codex model (default: Codex decides).")
+]
+Profile = Annotated[str | None, typer.Option("-p", "--profile", metavar="NAME", help="Codex profile.")]
+CodexConfig = Annotated[
+    list[str] | None, typer.Option("-c", "--config", metavar="KEY=VALUE", help="Passed to Codex; repeatable.")
+]
+Check = Annotated[
+    list[str] | None,
+    typer.Option("--check", metavar="CMD", help="Command that must pass before work counts; repeatable."),
+]
+NoCheck = Annotated[bool, typer.Option("--no-check", help="No checks, not even proposed ones.")]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", min=0, metavar="N", help="Stop when N tokens are spent.")
+]
+MaxTime = Annotated[str | None, typer.Option("--max-time", metavar="DUR", help="Stop after this time: 90, 10m, 2h30m.")]
+Plan = Annotated[bool, typer.Option("--plan", help="Stop when the task list is written, for a look at it.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors and the last line.")]
+
+
+def start(
+    goal: Annotated[str | None, typer.Argument(metavar="GOAL", help="What is to be done, in your words.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("-n", "--name", "--task-name", metavar="NAME", help="Name of the task (default: from the goal)."),
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="REF", help="Branch to start from (default: the current one).")
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="FILE", help="Read the goal from a file, - for standard input.")
+    ] = None,
+    plan: Plan = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Start a task of this name anew; the old one is kept.")
+    ] = False,
+    max_sessions: MaxSessions = None,
+    no_auto_continue: NoAutoContinue = False,
+    delay: Delay = None,
+    resume_last: ResumeLast = False,
+    sandbox_network: SandboxNetwork = None,
+    network: Network = None,
+    model: Model = None,
+    profile: Profile = None,
+    config: CodexConfig = None,
+    check: Check = None,
+    no_check: NoCheck = False,
+    max_tokens: MaxTokens = None,
+    max_time: MaxTime = None,
+    quiet: Quiet = False,
+) -> int:
+    """Start a new task: a branch, a worktree, and sessions until it is finished."""
+    from .. import tasks
+
+    text = goal_text(goal, file)
+    request = make_request(
+        plan,
+        max_sessions,
+        no_auto_continue,
+        delay,
+        resume_last,
+        sandbox_network,
+        network,
+        model,
+        profile,
+        config,
+        check,
+        no_check,
+        max_tokens,
+        max_time,
+    )
+    with screen_for(quiet) as screen:
+        task, step = tasks.start(text, request, ask, screen, name=name, base=base, replace_old=replace)
+    return report(task, step)
+
+
+def resume(
+    task: TaskName = None,
+    plan: Plan = False,
+    max_sessions: MaxSessions = None,
+    no_auto_continue: NoAutoContinue = False,
+    delay: Delay = None,
+    resume_last: ResumeLast = False,
+    sandbox_network: SandboxNetwork = None,
+    network: Network = None,
+    model: Model = None,
+    profile: Profile = None,
+    config: CodexConfig = None,
+    check: Check = None,
+    no_check: NoCheck = False,
+    max_tokens: MaxTokens = None,
+    max_time: MaxTime = None,
+    quiet: Quiet = False,
+) -> int:
+    """Go on with a task, in a fresh Codex session or in the same thread."""
+    from .. import tasks
+
+    request = make_request(
+        plan,
+        max_sessions,
+        no_auto_continue,
+        delay,
+        resume_last,
+        sandbox_network,
+        network,
+        model,
+        profile,
+        config,
+        check,
+        no_check,
+        max_tokens,
+        max_time,
+    )
+    with screen_for(quiet) as screen:
+        name, step = tasks.resume(task, request, ask, screen)
+    return report(name, step)
+
+
+def make_request(
+    plan: bool,
+    max_sessions: int | None,
+    no_auto_continue: bool,
+    delay: str | None,
+    resume_last: bool,
+    sandbox_network: bool | None,
+    network: bool | None,
+    model: str | None,
+    profile: str | None,
+    config: list[str] | None,
+    check: list[str] | None,
+    no_check: bool,
+    max_tokens: int | None,
+    max_time: str | None,
+) -> Request:
+    from ..tasks import Request
+
+    if check and no_check:
+        raise UsageError("--check and --no-check exclude each other", "git autonomous start -h")
+    flags = {
+        "max_sessions": max_sessions,
+        "delay": delay,
+        "sandbox_network": sandbox_network,
+        "network": network,
+        "model": model,
+        "profile": profile,
+        "checks": tuple(check) if check else None,
+        "max_tokens": max_tokens,
+        "max_time": max_time,
+    }
+    return Request(
+        flags=flags,
+        config=tuple(config or ()),
+        no_check=no_check,
+        auto_continue=not no_auto_continue,
+        plan=plan,
+        resume_last=resume_last,
+    )
+
+
+GOAL_BYTES = 4 * 1024 * 1024
+
+
+def goal_text(goal: str | None, file: str | None) -> str:
+    """The goal from the command line, a file or standard input. Raises UsageError."""
+    example = 'git autonomous start "Build a REST API for a todo app"'
+    if goal is not None and file is not None:
+        raise UsageError("the goal is given twice, as GOAL and by --file", example)
+    if file is None:
+        if goal is None:
+            raise UsageError("what is to be done? The goal is missing", example)
+        return goal
+    try:
+        if file == "-":
+            if sys.stdin is None:
+                raise UsageError("standard input is closed", example)
+            content = sys.stdin.buffer.read(GOAL_BYTES)
+        else:
+            with open(file, "rb") as opened:
+                content = opened.read(GOAL_BYTES)
+        return content.decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read the goal from {file}: {error.strerror}", example) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the goal in {file} is not UTF-8 text", f"file {file}") from error
+
+
+@contextmanager
+def screen_for(quiet: bool) -> Iterator[Screen]:
+    from ..screen import Screen
+
+    with Screen(sys.stderr, quiet=quiet) as screen:
+        yield screen
+
+
+def report(task: str, step: Next) -> int:
+    """The last line of a run, and what to type next."""
+    print(f"{task}: {step.state}" + (f", {show.one_line(step.reason)}" if step.reason else ""), flush=True)
+    hint = {
+        states.FAILED: f"git autonomous doctor    # then: git autonomous resume {task}",
+        states.STALLED: f"git autonomous log {task}",
+    }.get(step.state, show.next_command(task, step.state))
+    print(f"hint: {hint}", file=sys.stderr)
+    return step.status

@@ -1,0 +1,39 @@
+"""doctor and demo: before the first task."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import show
+from .common import AsJson, print_json
+
+
+def doctor(as_json: AsJson = False) -> int:
+    """Check git, Codex, its sandbox, your sign-in and this repository; each finding names the command that mends it."""
+    from .. import doctor as examination
+
+    findings = examination.examine_here(os.environ)
+    if as_json:
+        print_json({"schema": 1, "findings": [finding.to_json() for finding in findings]})
+    else:
+        sys.stdout.write(
+            examination.report(findings, colour=show.colour(sys.stdout, os.environ), ascii=not show.unicode(sys.stdout))
+        )
+    return 1 if any(finding.ok is False for finding in findings) else 0
+
+
+def demo(
+    directory: Annotated[
+        Path | None,
+        typer.Option("--directory", metavar="DIR", help="Where to put it (default: a new temporary folder)."),
+    ] = None,
+) -> int:
+    """See it work, offline, in half a minute: the real Codex with a scripted model builds a small program."""
+    from .. import demo as performance
+
+    return performance.run(directory)
