@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -41,8 +42,7 @@ def build(hook: str, source: Path, folder: Path) -> Path:
 
 def build_through_sdist(folder: Path) -> Path:
     sdist = build("build_sdist", ROOT, folder / "sdist")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(folder / "source", filter="data")
+    shutil.unpack_archive(sdist, folder / "source")
     (source,) = (folder / "source").iterdir()
     return build("build_wheel", source, folder / "wheel")
 
