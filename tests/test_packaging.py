@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -42,8 +41,10 @@ def build(hook: str, source: Path, folder: Path) -> Path:
 
 def build_through_sdist(folder: Path) -> Path:
     sdist = build("build_sdist", ROOT, folder / "sdist")
-    shutil.unpack_archive(sdist, folder / "source")
-    (source,) = (folder / "source").iterdir()
+    unpacked = folder / "source"
+    unpacked.mkdir()
+    subprocess.run(["tar", "-xf", sdist, "-C", unpacked], check=True)
+    (source,) = unpacked.iterdir()
     return build("build_wheel", source, folder / "wheel")
 
 
