@@ -137,6 +137,7 @@ def _read(process: subprocess.Popen[bytes], tails: Mapping[IO[bytes], _Tail], ti
             if not selector.get_map():
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(_POLL)
+                continue
             for key, _ in selector.select(_POLL):
                 if data := os.read(key.fd, 1 << 16):
                     key.data.add(data)
