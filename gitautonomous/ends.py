@@ -157,7 +157,7 @@ def classify(
     """Decide how a turn ended.
 
     `returncode` is None for a process that was not ours; `reason` is the supervision's: exited, stopped, or the deadline that
-    passed; `stderr` is the end of what Codex printed there; `now` is when it ended, in seconds since the epoch; `zone` is
+    passed; `stderr` is the end of what this Codex printed there; `now` is when it ended, in seconds since the epoch; `zone` is
     the time zone of Codex, the local one when not given. A turn that was completed is completed, whatever came after.
     """
     if turn.completed:
@@ -168,9 +168,11 @@ def classify(
         return End(EndKind.timed_out, _with_trouble(_TIMED_OUT[reason], turn))
     if reason == "stopped":
         return End(EndKind.interrupted, "it was stopped")
-    if returncode is None or returncode < 0:
-        return End(EndKind.interrupted, f"Codex was ended by {_signal_name(returncode)}")
-    words = _last_line(stderr)
+    if returncode is None:
+        return End(EndKind.interrupted, "Codex was cut off in the middle of the turn")
+    if returncode < 0:
+        return End(EndKind.interrupted, f"Codex was ended by {_signal_name(-returncode)}")
+    words = _reason(stderr)
     if returncode == 2 and turn.thread is None:
         return End(EndKind.configuration, words or "Codex refused its arguments")
     if returncode == 101:
@@ -208,7 +210,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _TRY_AGAIN = re.compile(
     r"try again at (?:(?P<month>[a-z]{3}) (?P<day>\d{1,2})(?:st|nd|rd|th), (?P<year>\d{4}) )?"
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})\s?(?P<half>[ap])m",
-    re.IGNORECASE | re.ASCII,
+    re.IGNORECASE,
 )
 
 
@@ -243,21 +245,20 @@ def one_line(text: str) -> str:
     return " ".join(str(text).split())[:_LONGEST_MESSAGE]
 
 
-def _last_line(stderr: str) -> str:
-    """The last line that Codex printed in words: its log lines begin with a time stamp."""
+def _reason(stderr: str) -> str:
+    """The line that says what went wrong; Codex's log lines begin with a time stamp."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     told = [line for line in lines if not re.match(r"\d{4}-\d\d-\d\dT", line)] or lines
-    return one_line(told[-1].removeprefix("Error: ")) if told else ""
+    errors = [line for line in told if line.lower().startswith("error")] or told
+    return one_line(re.sub(r"(?i)^error: ", "", errors[-1])) if errors else ""
 
 
 def _with_trouble(sentence: str, turn: Turn) -> str:
     return f"{sentence} ({one_line(turn.errors[-1])})" if turn.errors else sentence
 
 
-def _signal_name(returncode: int | None) -> str:
-    if returncode is None:
-        return "something unknown"
+def _signal_name(number: int) -> str:
     try:
-        return signal.Signals(-returncode).name
+        return signal.Signals(number).name
     except ValueError:
-        return f"signal {-returncode}"
+        return f"signal {number}"

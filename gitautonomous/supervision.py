@@ -21,11 +21,9 @@ from .events import LONGEST_LINE, Event, Trouble, Turn, parse_event
 from .process import ProcessId
 from .rollout import Growth
 
-AFTERMATH = 15.0
-"""Seconds that Codex gets to end by itself after the turn's last event."""
-
 _POLL = 0.1
 _LOOK = 1.0  # seconds between two looks at the rollout file
+_STDERR = 1 << 14  # bytes of the end of the standard error that are of interest
 _CHUNK = 1 << 20
 _CHUNKS = 16  # read at most before the deadlines are looked at again
 
@@ -35,13 +33,15 @@ class Deadlines:
     """Seconds; 0 turns one off.
 
     `startup`: until the first event. `silence`: without any sign of life. `command`: the same while a command, a tool or a
-    search is at work, which may be silent for longer. `session`: the whole turn.
+    search is at work, which may be silent for longer. `session`: the whole turn. `farewell`: from the turn's last event until
+    Codex is gone.
     """
 
     startup: float = 60.0
     silence: float = 600.0
     command: float = 3600.0
     session: float = 14400.0
+    farewell: float = 15.0
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,14 @@ class Supervision:
     """How it ended.
 
     `returncode` is None for a process that was not a child of ours. `reason` is "exited", "stopped", or the deadline that passed:
-    "startup", "silence", "command" or "session". `skipped` lines were too long to be looked at.
+    "startup", "silence", "command" or "session". `skipped` lines were too long to be looked at. `stderr` is the end of what a
+    child of ours printed there.
     """
 
     returncode: int | None
     reason: str
     skipped: int = 0
+    stderr: str = ""
 
 
 def supervise(
@@ -83,9 +85,10 @@ def supervise(
     Raises AutonomousError when it cannot be started. Whatever a callback raises ends Codex first.
     """
     with ExitStack() as files:
-        stdin = files.enter_context(process.unnamed_file(prompt))
         try:
+            stdin = files.enter_context(process.unnamed_file(prompt))
             outputs = [_append(path, files) for path in (transcript, stderr)]
+            stderr_offset = os.fstat(outputs[1]).st_size
             child = subprocess.Popen(
                 argv,
                 env=env,
@@ -112,7 +115,7 @@ def supervise(
             on_start(who)
             follower = _Follower(who, lines, gone, turn, Growth(rollout_home), on_event)
             reason = follower.run(deadlines, on_tick, should_stop)
-        return Supervision(child.wait(), reason, lines.skipped)
+        return Supervision(child.wait(), reason, lines.skipped, _tail(stderr, stderr_offset))
     finally:
         process.terminate(who)
         child.wait()
@@ -155,6 +158,13 @@ def _append(path: Path, files: ExitStack) -> int:
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     files.callback(os.close, descriptor)
     return descriptor
+
+
+def _tail(path: Path, offset: int) -> str:
+    """The text of a file from `offset` on, of a long one only the end."""
+    with path.open("rb") as file:
+        file.seek(max(offset, file.seek(0, os.SEEK_END) - _STDERR))
+        return file.read().decode(errors="replace")
 
 
 class _Lines:
@@ -275,7 +285,7 @@ class _Follower:
                 self.last_sign = now
         quiet, allowed = ("command", deadlines.command) if self.turn.busy else ("silence", deadlines.silence)
         if self.turn_ended is not None:
-            return "exited" if now - self.turn_ended > AFTERMATH else ""
+            return "exited" if 0 < deadlines.farewell < now - self.turn_ended else ""
         if self.turn.thread is None and 0 < deadlines.startup < now - self.began:
             return "startup"
         if 0 < deadlines.session < now - self.began:
