@@ -108,13 +108,10 @@ def last_thread(records: list[Record]) -> str | None:
     )
 
 
-def usage_of(records: list[Record], thread: str) -> Record:
-    """The last cumulative usage seen of a thread, empty when none was."""
-    return next(
-        (
-            record["usage"]
-            for record in reversed(records)
-            if record["event"] == "result" and record.get("thread") == thread and record.get("usage")
-        ),
-        {},
-    )
+def usages(records: list[Record]) -> dict[str, Record]:
+    """The last cumulative usage seen of each thread."""
+    return {
+        record["thread"]: record["usage"]
+        for record in records
+        if record["event"] == "result" and record.get("thread") and record.get("usage")
+    }

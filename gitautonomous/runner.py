@@ -55,7 +55,9 @@ class Runner:
         self.tokens = 0
         self.began = time.monotonic()
         self.signal: int | None = None
+        self.checked_tree = ""
         self.results: tuple[CheckResult, ...] = ()
+        self.usage: dict[str, Usage] = {}
         self.restored: tuple[str, ...] = ()
         self.interrupted: str | None = None
         self.background: tuple[str, ...] = ()
@@ -64,9 +66,11 @@ class Runner:
 
     def run(self) -> Next:
         with self._locked(), self._signals(), self._kept_worktree():
-            self._recover()
+            records = self.workspace.journal.read()
+            self._remember(records)
+            self._recover(records)
             if self.resume_last and self.thread is None:
-                self.thread = journal.last_thread(self.workspace.journal.read())
+                self.thread = journal.last_thread(records)
             while True:
                 self._commit_by_hand()
                 step = model.decide(self._assess(), self.limits)
@@ -79,19 +83,30 @@ class Runner:
                 if stop is not None:
                     return self._last_word(stop)
 
+    def _remember(self, records: list[journal.Record]) -> None:
+        """What the journal knows: the last checks, and the tokens of each thread so far. Read once; it grows with every session."""
+        self.usage = {thread: Usage(**usage) for thread, usage in journal.usages(records).items()}
+        checked = journal.last(records, "checks")
+        if checked is not None:
+            self.checked_tree, self.results = checked["tree"], checks.from_journal(checked["results"])
+
     def _assess(self) -> Standing:
         """Where the task stands: read from the branch, the checks run where nobody knows their result for the tip."""
         tip = self.workspace.tip()
+        self._read_task(tip)
         if self.history is None or self.history.last_commit != tip:
-            self._read_task(tip)
             self.history = read_history(self.workspace.objects, tip, self.workspace.task)
-            self.standing = replace(self.standing, idle=self.history.idle, tickless=self.history.tickless)
+            last = self.history.last
+            self.restored = last.restored
+            self.interrupted = None if last.outcome == "completed" else f"the last session was {last.outcome}"
         listed = closing.current_list(self.workspace, tip)
         self.standing = replace(
             self.standing,
             done=listed.done,
             total=listed.total,
             stuck=listed.stuck,
+            idle=self.history.idle,
+            tickless=self.history.tickless,
             check=self._check_of(tip, listed.finished, bool(listed.total)),
             failures=self.failures,
             ran=self.ran,
@@ -113,26 +128,21 @@ class Runner:
         assert self.history is not None
         if not self.workspace.task.checks:
             return "none"
-        commit = self.workspace.objects.commit(tip)
-        record = journal.last(self.workspace.journal.read(), "checks")
-        if record is not None and record.get("tree") == commit.tree and self._same_commands(record):
-            self.results = checks.from_journal(record["results"])
+        tree = self.workspace.objects.commit(tip).tree
+        if self.checked_tree == tree and tuple(result.command for result in self.results) == self.workspace.task.checks:
             return checks.verdict(self.results)
-        first = not self.history.sessions
+        first = self.history.last.number == 0
         if finished or first:
-            self.screen.note(
-                "running the checks" + (" on the base, before the first session" if first else " on the newest commit")
-            )
-            self.results = closing.run_on(self.workspace, commit.tree, self._on_check)
+            where = "on the base, before the first session" if first else "on the newest commit"
+            self.screen.note(f"running the checks {where}")
+            self.results = closing.run_on(self.workspace, tree, self._on_check)
+            self.checked_tree = tree
             verdict = checks.verdict(self.results)
             self.screen.note(
                 f"checks {verdict}" + ("; the base fails already" if first and verdict == "failed" else "")
             )
             return verdict
         return self.history.last.check if has_items and not self.history.by_person else "none"
-
-    def _same_commands(self, record: journal.Record) -> bool:
-        return tuple(result.get("command") for result in record["results"]) == self.workspace.task.checks
 
     def _on_check(self, command: str) -> None:
         self.screen.note(f"check: {command}")
@@ -309,22 +319,26 @@ class Runner:
         """This session's tokens: Codex counts over the whole thread."""
         if turn.usage is None or turn.thread is None:
             return None
-        known = journal.usage_of(self.workspace.journal.read(), turn.thread)
-        return turn.usage - Usage(**known) if known else turn.usage
+        known = self.usage.get(turn.thread)
+        self.usage[turn.thread] = turn.usage
+        return turn.usage - known if known else turn.usage
 
     def _count(self, attempt: Attempt, turn: Turn, end: End, closed: Closed) -> None:
         completed = end.kind is EndKind.completed
         self.failures = 0 if completed else self.failures + 1
-        self.restored = closed.restored
-        self.results = closed.results
         self.background = tuple(turn.running_commands()) if completed else ()
         self.interrupted = None if completed else f"{closing.outcome_of(end)}: {end.message}"
+        self.restored = closed.restored
         self.thread = turn.thread or attempt.thread
         if (completed and not self.resume_last) or end.kind is EndKind.context:
             self.thread = None
-        if closed.session is not None:
+        if closed.session is not None and closed.commit is not None and self.history is not None:
             self.ran += 1
             self.tokens += closed.session.tokens
+            commit = self.workspace.objects.commit(closed.commit)
+            if closed.results:
+                self.checked_tree, self.results = commit.tree, closed.results
+            self.history = self.history.after(closed.session, commit, self.workspace.objects)
 
     def _tell(self, attempt: Attempt, end: End, closed: Closed) -> None:
         session = closed.session
@@ -360,9 +374,8 @@ class Runner:
 
     # -- what was left by others -------------------------------------------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
+    def _recover(self, records: list[journal.Record]) -> None:
         """Close the attempt of a runner that died: adopt its Codex where it still lives, else end what is left of it."""
-        records = self.workspace.journal.read()
         record = journal.open_attempt(records)
         self._read_task(self.workspace.tip())
         if record is None:

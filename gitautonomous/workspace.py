@@ -131,6 +131,21 @@ class History:
     tickless: int
     sessions: tuple[tuple[Commit, Session], ...]
 
+    def after(self, record: Session, commit: Commit, objects: Objects) -> History:
+        """The history with one more session, whose commit is the new tip. `sessions` stays as it was read."""
+        changed = not objects.same_outside(objects.commit(commit.parents[0]).tree, commit.tree, ".autonomous")
+        before = model.Standing(idle=self.idle, tickless=self.tickless)
+        standing = model.after_session(before, best=self.best, done=record.done, changed=changed)
+        return replace(
+            self,
+            last=record,
+            last_commit=commit.oid,
+            by_person=False,
+            best=max(self.best, record.done),
+            idle=standing.idle,
+            tickless=standing.tickless,
+        )
+
 
 def read_history(objects: Objects, tip: str, task: Task) -> History:
     """Walk a task's branch back to its start commit. Raises AutonomousError when no commit of the task is found."""

@@ -59,5 +59,4 @@ def test_an_attempt_without_a_result_is_open_and_knows_its_process(tmp_path: Pat
         "id": "2", "number": 2, "tip": "u", "pid": 7, "start": 8, "boot": "b",
     }  # fmt: skip
     assert journal.last_thread(book.read()) == "T"
-    assert journal.usage_of(book.read(), "T") == {"input": 3}
-    assert journal.usage_of(book.read(), "other") == {}
+    assert journal.usages(book.read()) == {"T": {"input": 3}}
