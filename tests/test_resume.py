@@ -1,0 +1,209 @@
+"""Going on: after a stop, a kill, a person's edits, in another clone, in the same thread or a fresh one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from agent import executor, initializer, sessions, write_file
+from conftest import git
+from program import autonomous, commits, listed, running
+
+from gitautonomous.scripted import Server, Step
+
+pytestmark = pytest.mark.usefixtures("codex_home")
+
+START = ("start", "Write a and b", "--name", "todo", "--delay", "0")
+
+
+def worktree_of(repo: Path) -> Path:
+    return repo.parent / "repo.autonomous" / "todo"
+
+
+def test_one_session_at_a_time_and_then_the_rest(agent_repo: Path, model: Server) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a", "write b"]),
+            executor("todo", "write a", write_file("a", "1")),
+            executor("todo", "write b", write_file("b", "2")),
+        )
+    )
+    ended = autonomous(agent_repo, *START, "--plan")
+    assert ended.out == "todo: paused, the list has 2 items; have a look at it before the work starts\n"
+    assert (listed(agent_repo)[0]["state"], listed(agent_repo)[0]["sessions"]) == ("paused", 1)
+    ended = autonomous(agent_repo, "resume", "--no-auto-continue")
+    assert (ended.status, ended.out) == (0, "todo: paused, one session ran, as asked\n")
+    ended = autonomous(worktree_of(agent_repo), "resume", "--delay", "0")
+    assert (ended.status, ended.out) == (0, "todo: finished, all 2 items are ticked\n")
+    assert len(commits(agent_repo, "main..autonomous/todo")) == 4
+
+
+def test_a_persons_commits_and_uncommitted_edits_are_kept(agent_repo: Path, model: Server) -> None:
+    model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
+    autonomous(agent_repo, *START, "--plan")
+    worktree = worktree_of(agent_repo)
+    (worktree / "committed").write_text("by hand\n")
+    git(worktree, "add", "committed")
+    git(worktree, "commit", "-m", "A commit of mine")
+    (worktree / "uncommitted").write_text("by hand too\n")
+    with open(worktree / ".autonomous/todo/task.toml", "a") as file:
+        file.write("# not committed, so it does not count\n")
+    ended = autonomous(agent_repo, "resume", "todo", "--delay", "0")
+    assert ended.status == 0, ended.err
+    assert commits(agent_repo, "main..autonomous/todo") == [
+        "Start todo", "todo: task list of 1 items", "A commit of mine", "todo: changes by hand", "todo: write a",
+    ]  # fmt: skip
+    assert git(agent_repo, "show", "--format=", "--name-only", "autonomous/todo~1") == "uncommitted"
+    assert "not committed" not in git(agent_repo, "show", "autonomous/todo:.autonomous/todo/task.toml")
+
+
+def test_the_same_thread_goes_on_when_asked_and_a_forgotten_one_is_said(
+    agent_repo: Path, model: Server, codex_home: Path
+) -> None:
+    model.play(sessions([*initializer("todo", ["write a"]), *executor("todo", "write a", write_file("a", "1"))]))
+    autonomous(agent_repo, *START, "--plan")
+    first = listed(agent_repo)[0]["thread"]
+    ended = autonomous(agent_repo, "resume", "todo", "--resume-last", "--delay", "0")
+    assert (ended.status, listed(agent_repo)[0]["thread"]) == (0, first)
+    tokens = commits(agent_repo, "main..autonomous/todo", "%(trailers:key=Autonomous-Tokens,valueonly)")
+    assert [line for line in tokens if line] == ["0/0", "240/240", "240/480"]
+
+
+def test_a_thread_that_codex_forgot_is_replaced_by_a_fresh_one(
+    agent_repo: Path, model: Server, codex_home: Path
+) -> None:
+    model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
+    autonomous(agent_repo, *START, "--plan")
+    first = listed(agent_repo)[0]["thread"]
+    shutil.rmtree(codex_home / "sessions")
+    for file in codex_home.glob("*.sqlite*"):
+        file.unlink()
+    ended = autonomous(agent_repo, "resume", "todo", "--resume-last", "--delay", "0")
+    assert f"Codex no longer knows the thread {first}; a fresh one is started" in ended.err
+    assert ended.status == 0
+    assert listed(agent_repo)[0]["thread"] != first
+
+
+def test_a_task_goes_on_in_another_clone_by_its_branch_alone(agent_repo: Path, area: Path, model: Server) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a", "write b"]),
+            executor("todo", "write a", write_file("a", "1")),
+            executor("todo", "write b"),
+        )
+    )
+    autonomous(agent_repo, *START, "--max-sessions", "2")
+    git(agent_repo, "push", "--quiet", str(agent_repo), "autonomous/todo:refs/heads/autonomous/todo")
+    clone = area / "elsewhere" / "repo"
+    subprocess.run(["git", "clone", "--quiet", str(agent_repo), str(clone)], check=True)
+    ended = autonomous(clone, "resume", "todo", "--delay", "0")
+    assert (ended.status, ended.out) == (0, "todo: finished, all 2 items are ticked\n")
+    assert len(commits(clone, "origin/main..autonomous/todo")) == 4
+    assert len(commits(agent_repo, "main..autonomous/todo")) == 3
+
+
+def test_what_a_pushed_task_would_run_needs_a_yes_here(agent_repo: Path, area: Path, model: Server) -> None:
+    model.play(sessions(initializer("todo", ["write a"])))
+    autonomous(agent_repo, *START, "--plan", "--check", "touch ran")
+    clone = area / "elsewhere" / "repo"
+    subprocess.run(["git", "clone", "--quiet", str(agent_repo), str(clone)], check=True)
+    ended = autonomous(clone, "resume", "todo", XDG_STATE_HOME=str(area / "other-user"))
+    assert (ended.status, ended.err.splitlines()[-2]) == (
+        3,
+        "error: the options of 'todo' need your approval on this machine first",
+    )
+
+
+@pytest.mark.parametrize("damage", ["deleted", "moved", "pruned"])
+def test_a_lost_worktree_is_made_again_from_the_branch(agent_repo: Path, model: Server, damage: str) -> None:
+    model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
+    autonomous(agent_repo, *START, "--plan")
+    worktree = worktree_of(agent_repo)
+    if damage == "moved":
+        worktree.rename(worktree.with_name("elsewhere"))
+    else:
+        shutil.rmtree(worktree)
+    if damage == "pruned":
+        git(agent_repo, "worktree", "prune")
+    ended = autonomous(agent_repo, "resume", "todo", "--delay", "0")
+    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
+    assert (worktree / "a").read_text() == "1\n"
+    assert worktree.with_name("elsewhere").exists() == (damage == "moved")
+
+
+def hanging(task: str, *commands: str) -> list[Step]:
+    return [{"exec": [*commands, "echo ready > started; sleep 300"]}, {"say": "never"}]
+
+
+def test_killed_at_work_codex_goes_on_and_the_next_resume_adopts_it(
+    agent_repo: Path, model: Server, wait_until: Callable[..., None]
+) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a", "write b"]),
+            executor(
+                "todo", "write a", "echo here > started; while [ ! -e go ]; do sleep 0.05; done", write_file("a", "1")
+            ),
+            executor("todo", "write b", write_file("b", "2")),
+        )
+    )
+    worktree = worktree_of(agent_repo)
+    with running(agent_repo, *START, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as runner:
+        wait_until((worktree / "started").exists)
+        runner.kill()
+    (task,) = listed(agent_repo)
+    assert (task["state"], task["reason"]) == ("running", "Codex works on without its runner")
+    with running(agent_repo, "resume", "todo", "--delay", "0") as second:
+        assert second.stderr is not None
+        wait_until(lambda: b"is followed to its end" in os.read(second.stderr.fileno(), 65536))
+        (worktree / "go").touch()
+        _, rest = second.communicate()
+    assert second.returncode == 0, rest
+    assert commits(agent_repo, "main..autonomous/todo") == [
+        "Start todo", "todo: task list of 2 items", "todo: write a", "todo: write b",
+    ]  # fmt: skip
+
+
+def test_ctrl_c_ends_the_session_in_one_commit_and_resume_goes_on(
+    agent_repo: Path, model: Server, wait_until: Callable[..., None]
+) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a"]),
+            [{"exec": ["echo half > a; echo ready > started; sleep 300"]}],
+            executor("todo", "write a", write_file("a", "whole")),
+        )
+    )
+    worktree = worktree_of(agent_repo)
+    with running(agent_repo, *START) as runner:
+        wait_until((worktree / "started").exists)
+        runner.send_signal(signal.SIGINT)
+        out, err = runner.communicate()
+    assert (runner.returncode, out) == (130, b"")
+    assert err.decode().splitlines()[-2:] == [
+        "error: 'todo' was interrupted; everything it did is committed",
+        "hint: git autonomous resume todo",
+    ]
+    assert commits(agent_repo, "main..autonomous/todo")[-1] == "todo: interrupted: it was stopped"
+    assert git(agent_repo, "show", "autonomous/todo:a") == "half"
+    ended = autonomous(agent_repo, "resume", "todo", "--delay", "0")
+    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
+    assert git(agent_repo, "show", "autonomous/todo:a") == "whole"
+
+
+def test_two_runners_at_once_are_one_runner(agent_repo: Path, model: Server, wait_until: Callable[..., None]) -> None:
+    model.play(sessions(initializer("todo", ["write a"]), hanging("todo")))
+    with running(agent_repo, *START) as runner:
+        wait_until((worktree_of(agent_repo) / "started").exists)
+        ended = autonomous(agent_repo, "resume", "todo")
+        assert ended.status == 1
+        assert re.fullmatch(r"error: 'todo' is already being worked on \(.+\)", ended.err.splitlines()[0])
+        runner.terminate()
+        runner.communicate()
+    assert runner.returncode == 143
