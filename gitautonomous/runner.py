@@ -262,7 +262,9 @@ class Runner:
     def _announce(self, attempt: Attempt) -> None:
         listed = closing.current_list(self.workspace, attempt.tip)
         item = next((item.text for item in listed.open_items if not (item.blocked or item.skipped)), "")
-        self.screen.session(attempt.number, attempt.role, item, listed.done, listed.total)
+        spent = self.history.last.all_tokens if self.history else 0
+        root = str(self.workspace.worktree.path)
+        self.screen.session(attempt.number, attempt.role, item, listed.done, listed.total, tokens=spent, root=root)
         states.write_word(
             self.workspace.word_file, states.RUNNING, time.time(), attempt.tip, f"session {attempt.number}"
         )
