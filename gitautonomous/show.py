@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from gitautonomous import states
+from . import states
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
