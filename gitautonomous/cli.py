@@ -15,7 +15,7 @@ import typer.exceptions
 
 from . import __version__, show
 from .commands import look, run, tools
-from .errors import AutonomousError
+from .errors import AutonomousError, UsageError
 
 app = typer.Typer(
     name="git autonomous",
@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> int:
         sys.stdout.flush()
         return int(status or 0)
     except AutonomousError as error:
-        return fail(error.message, error.hint, error.exit_status)
+        hint = error.hint or ("git autonomous -h" if error.exit_status == UsageError.exit_status else None)
+        return fail(error.message, hint, error.exit_status)
     except typer.exceptions.TyperException as error:
         context = getattr(error, "ctx", None)
         return fail(

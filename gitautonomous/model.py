@@ -390,6 +390,9 @@ def start_message(task: Task) -> str:
 
 # -- what comes next -------------------------------------------------------------------------------------------------------------------------------
 
+ITEM_LIMIT = 1000
+"""Items that nobody wrote by hand: a longer list is worth a look before weeks of work start."""
+
 IDLE_LIMIT = 3
 TICKLESS_LIMIT = 5
 FAILURE_LIMIT = 5
@@ -460,6 +463,9 @@ def decide(standing: Standing, limits: Limits) -> Next:
         return Next(
             False, state=states.PAUSED, reason=f"the list has {s.total} items; have a look at it before the work starts"
         )
+    if s.total > ITEM_LIMIT and not limits.sessions:
+        reason = f"the list has {s.total:,} items, more than {ITEM_LIMIT:,}; shorten it, or go on with --max-sessions"
+        return Next(False, state=states.PAUSED, reason=reason, status=3)
     if s.stuck:
         return Next(False, state=states.BLOCKED, reason="only blocked or skipped items are left", status=3)
     if s.failures >= FAILURE_LIMIT:

@@ -514,6 +514,13 @@ class Runner:
                 signal.signal(number, handler)
 
 
+def check_templates(templates: str | None) -> None:
+    """Raise AutonomousError for a template that cannot be used, before anything is made."""
+    empty = prompt.Brief("", "", "", 1, 0, 0, (), "", (), (), (), (), (), None, "")
+    for role in ("initializer", "executor"):
+        render(role, empty, templates)
+
+
 def render(role: str, brief: prompt.Brief, templates: str | None) -> str:
     overrides = [Path(templates).expanduser()] if templates else []
     text = resources.template(f"{role}.md", overrides=overrides)

@@ -16,7 +16,7 @@ from .errors import AutonomousError, NeedsPerson
 from .git import Repository, Worktree
 from .model import Limits, Next, Options, Task
 from .objects import Objects
-from .runner import Runner
+from .runner import Runner, check_templates
 from .screen import Screen
 from .workspace import Workspace, read_history
 
@@ -117,6 +117,7 @@ def start(
     git.check_branch_name(repository, place.branch(wanted))
     engine = doctor.preflight(repository, place.settings, say=screen.note, overrides=codex.check_config(request.config))
     repository.refuse_unsafe_filters()
+    check_templates(place.settings.templates)
     taken = place.names()
     if wanted.lower() in {other.lower() for other in taken}:
         if replace_old:
@@ -260,6 +261,7 @@ def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> tupl
     settings = replace(place.settings, network=options.network, profile=options.profile)
     engine = doctor.preflight(place.repository, settings, say=screen.note, overrides=codex.check_config(options.config))
     place.repository.refuse_unsafe_filters()
+    check_templates(place.settings.templates)
     task = apply_options(place, task, options)
     approve_task(place, task, ask)
     worktree, made = ensure_worktree(place, task, screen)
