@@ -249,8 +249,12 @@ def _reason(stderr: str) -> str:
     """The line that says what went wrong; Codex's log lines begin with a time stamp."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     told = [line for line in lines if not re.match(r"\d{4}-\d\d-\d\dT", line)] or lines
-    errors = [line for line in told if line.lower().startswith("error")] or told
-    return one_line(re.sub(r"(?i)^error: ", "", errors[-1])) if errors else ""
+    if not told:
+        return ""
+    errors = [number for number, line in enumerate(told) if line.lower().startswith("error")]
+    first = errors[-1] if errors else len(told) - 1
+    words = told[first : first + 2] if told[first].endswith(":") else told[first : first + 1]
+    return one_line(re.sub(r"(?i)^error: ", "", " ".join(words)))
 
 
 def _with_trouble(sentence: str, turn: Turn) -> str:

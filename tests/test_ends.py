@@ -187,8 +187,8 @@ def test_a_turn_that_was_cut_off_is_interrupted(returncode: int | None, reason: 
     [
         (
             1,
-            "Error loading config.toml: bad value\n",
-            End(EndKind.configuration, "Error loading config.toml: bad value"),
+            "Error loading config.toml:\n/home/u/.codex/config.toml:1:9: unclosed array\n  |\n1 | model = [\n",
+            End(EndKind.configuration, "Error loading config.toml: /home/u/.codex/config.toml:1:9: unclosed array"),
         ),
         (
             1,
