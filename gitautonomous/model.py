@@ -440,14 +440,14 @@ class Next:
     status: int = 0
 
 
-def after_session(standing: Standing, *, best: int, done: int, changed: bool) -> Standing:
-    """The counters after one more session: `best` is the most items that were ever done before it, `changed` whether a file outside `.autonomous/` changed."""
-    new_tick = done > best
-    return replace(
-        standing,
-        tickless=0 if new_tick else standing.tickless + 1,
-        idle=0 if new_tick or changed else standing.idle + 1,
-    )
+def after_session(standing: Standing, *, record: Session, best: int, changed: bool) -> Standing:
+    """The counters after one more session: `best` is the most items that were ever done before it, `changed` whether a file outside `.autonomous/` changed.
+
+    Writing the list is what an initializer is for, so one that did is neither idle nor without a tick.
+    """
+    if record.done > best or (record.role == "initializer" and record.total):
+        return replace(standing, tickless=0, idle=0)
+    return replace(standing, tickless=standing.tickless + 1, idle=0 if changed else standing.idle + 1)
 
 
 def decide(standing: Standing, limits: Limits) -> Next:

@@ -335,9 +335,13 @@ def read_task(place: Place, name: str) -> Task:
     return model.read_task(name, content)
 
 
+PERSISTENT = ("model", "profile", "checks", "sandbox_network", "network")
+"""The options that `resume` changes for good; sessions, tokens and time are limits of one command."""
+
+
 def changed_options(task: Task, request: Request, settings: Settings) -> Options:
     """The task's options with those that `resume` was given on the command line, which `settings` holds in their proper types."""
-    given = [key for key, value in request.flags.items() if value is not None and key in Options.__dataclass_fields__]
+    given = [key for key, value in request.flags.items() if value is not None and key in PERSISTENT]
     changed: dict[str, object] = {key: getattr(settings, key) for key in given}
     if request.config:
         changed["config"] = request.config
@@ -422,11 +426,12 @@ def workspace_of(place: Place, task: Task, worktree: Worktree, engine: codex.Cod
 
 def run(workspace: Workspace, request: Request, screen: Screen) -> Next:
     """Run sessions until there is a reason to stop."""
-    options = workspace.task.options
+    options, settings = workspace.task.options, workspace.settings
+    given = {key for key, value in request.flags.items() if value is not None}
     limits = Limits(
-        sessions=options.max_sessions,
-        tokens=options.max_tokens,
-        seconds=options.max_time,
+        sessions=settings.max_sessions if "max_sessions" in given else options.max_sessions,
+        tokens=settings.max_tokens if "max_tokens" in given else options.max_tokens,
+        seconds=settings.max_time if "max_time" in given else options.max_time,
         auto_continue=request.auto_continue,
         plan=request.plan,
     )

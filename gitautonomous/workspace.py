@@ -135,7 +135,7 @@ class History:
         """The history with one more session, whose commit is the new tip. `sessions` stays as it was read."""
         changed = not objects.same_outside(objects.commit(commit.parents[0]).tree, commit.tree, ".autonomous")
         before = model.Standing(idle=self.idle, tickless=self.tickless)
-        standing = model.after_session(before, best=self.best, done=record.done, changed=changed)
+        standing = model.after_session(before, record=record, best=self.best, changed=changed)
         return replace(
             self,
             last=record,
@@ -168,7 +168,7 @@ def read_history(objects: Objects, tip: str, task: Task) -> History:
     best = 0
     for (before, _), (commit, record) in itertools.pairwise(records):
         changed = not objects.same_outside(before.tree, commit.tree, ".autonomous")
-        standing = model.after_session(standing, best=best, done=record.done, changed=changed)
+        standing = model.after_session(standing, record=record, best=best, changed=changed)
         best = max(best, record.done)
     return History(
         last=records[-1][1],

@@ -166,12 +166,16 @@ def test_what_comes_next(standing: Standing, limits: Limits, expected: tuple[str
 
 
 def test_only_a_tick_that_was_never_there_counts_as_progress() -> None:
-    standing = model.after_session(Standing(), best=3, done=3, changed=True)
-    assert (standing.idle, standing.tickless) == (0, 1)
-    standing = model.after_session(standing, best=3, done=2, changed=False)
-    assert (standing.idle, standing.tickless) == (1, 2)
-    standing = model.after_session(standing, best=3, done=4, changed=False)
-    assert (standing.idle, standing.tickless) == (0, 0)
+    def after(standing: Standing, done: int, changed: bool, role: str = "executor") -> tuple[int, int]:
+        record = replace(SESSION, done=done, role=role)
+        now = model.after_session(standing, record=record, best=3, changed=changed)
+        return now.idle, now.tickless
+
+    tired = Standing(idle=1, tickless=1)
+    assert after(tired, done=3, changed=True) == (0, 2)
+    assert after(tired, done=2, changed=False) == (2, 2)
+    assert after(tired, done=4, changed=False) == (0, 0)
+    assert after(tired, done=0, changed=False, role="initializer") == (0, 0)
 
 
 def test_the_wait_after_failures_doubles_up_to_ten_minutes() -> None:
