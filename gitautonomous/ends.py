@@ -176,7 +176,8 @@ def classify(
     if returncode == 2 and turn.thread is None:
         return End(EndKind.configuration, words or "Codex refused its arguments")
     if returncode == 101:
-        return End(EndKind.failed, f"Codex crashed: {words}" if words else "Codex crashed")
+        panic = re.search(r"panicked at .*\n(.+)", stderr)
+        return End(EndKind.failed, f"Codex crashed: {one_line(panic[1])}" if panic else "Codex crashed")
     if turn.thread is None and words:
         return End(_kind_of(words, RolloutFacts()), words)
     return End(EndKind.failed, words or f"Codex ended with status {returncode} in the middle of the turn")

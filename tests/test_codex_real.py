@@ -201,17 +201,17 @@ def test_a_used_up_limit_without_headers_tells_it_in_local_time(desk: Desk, mode
 
 
 @pytest.mark.parametrize(
-    ("step", "kind", "message"),
+    ("step", "kind", "words"),
     [
         (
             {"status": 401, "body": {"error": {"message": "Incorrect API key", "code": "invalid_api_key"}}},
             EndKind.sign_in,
-            "unexpected status 401 Unauthorized: Incorrect API key, url: http://127.0.0.1:{port}/v1/responses",
+            "unexpected status 401 Unauthorized: Incorrect API key",
         ),
         (
             {"status": 404, "body": {"error": {"message": "The model `x` does not exist", "code": "model_not_found"}}},
             EndKind.configuration,
-            "unexpected status 404 Not Found: The model `x` does not exist, url: http://127.0.0.1:{port}/v1/responses",
+            "The model `x` does not exist",
         ),
         (
             {"status": 429, "body": {"error": {"message": "no", "code": "insufficient_quota"}}},
@@ -254,11 +254,12 @@ def test_a_used_up_limit_without_headers_tells_it_in_local_time(desk: Desk, mode
     ids=lambda value: str(value) if isinstance(value, EndKind) else None,
 )
 def test_a_failure_of_the_service_is_understood(
-    desk: Desk, model: Server, step: Step, kind: EndKind, message: str
+    desk: Desk, model: Server, step: Step, kind: EndKind, words: str
 ) -> None:
     model.play(always(step))
     ran = desk.call()
-    assert ran.end == End(kind, message.format(port=model.port))
+    assert ran.end.kind is kind
+    assert words in ran.end.message
     assert (ran.supervision.returncode, ran.supervision.reason) == (1, "exited")
 
 
