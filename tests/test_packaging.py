@@ -86,7 +86,9 @@ def test_an_installation_finds_templates_and_hooks(tmp_path: Path, way: str) -> 
 def test_the_wheel_holds_the_package_its_data_and_nothing_else(tmp_path: Path) -> None:
     wheel = build("build_wheel", ROOT, tmp_path / "build")
     about = f"git_autonomous-{__version__}.dist-info"
-    modules = [path.name for path in (ROOT / "gitautonomous").iterdir() if path.is_file()]
+    package = ROOT / "gitautonomous"
+    files = [path.relative_to(package) for path in package.rglob("*") if path.is_file()]
+    modules = [str(path) for path in files if "__pycache__" not in path.parts]
     data = [f"{folder}/{name}" for folder, names in NAMES.items() for name in names]
     metadata = ["METADATA", "WHEEL", "entry_points.txt", "licenses/LICENSE", "RECORD"]
     with zipfile.ZipFile(wheel) as archive:

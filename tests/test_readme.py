@@ -1,0 +1,22 @@
+"""The README says what is true: its commands are the ones that CI and the program know."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from gitautonomous.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_ci_runs_the_readmes_test_command_word_for_word() -> None:
+    command = re.findall(r"^\.ci/venv pytest.*$", README, re.MULTILINE)
+    assert len(command) == 1
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == f"exec {command[0]}"
+
+
+def test_every_command_that_the_readme_names_exists() -> None:
+    named = set(re.findall(r"git autonomous ([a-z]+)", README))
+    assert named <= {command.name for command in app.registered_commands}
