@@ -1,0 +1,136 @@
+"""The repositories that benchmarks work in, made with `git fast-import`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from gitautonomous import model, states
+from gitautonomous.model import Session, Task
+
+from .bench import Bench
+
+WHO = b"Ada Tester <ada@example.org>"
+START = 1_700_000_000  # epoch seconds of the first commit
+BASES = 50  # commits of main, from which tasks start
+THREAD = "01a20a3b-356e-76e1-b2fb-b59965bd8342"
+TASK = Task("t", "Build a REST API for a todo app", "main", "0" * 40, "2023-11-14T22:13:20Z")
+
+
+def with_files(bench: Bench, name: str, files: int) -> Path:
+    """A repository whose one commit holds `files` files of 1 to 4 KB, a hundred in a folder, checked out."""
+    path = bench.root / name / "repo"
+
+    def stream() -> Iterator[bytes]:
+        yield _commit("refs/heads/main", b"Everything\n", 0)
+        for number in range(files):
+            content = f"file {number}: a line of text that is not the same in any other file\n".encode()
+            yield _file(f"d{number // 100:03}/f{number:05}.txt", content * (15 + number % 45))
+
+    return _import(bench, path, stream(), checkout=True)
+
+
+def with_tasks(bench: Bench, name: str, count: int, *, here: int, worktrees: int, by_hand: bool = False) -> Path:
+    """A repository with `count` tasks in every state, each of one to four sessions on one of the last commits of main.
+
+    A fifth is finished; `by_hand`: a hundredth has a person's commit on top. `here` of them have local files as if they had run on
+    this machine, and `worktrees` of them a worktree. The refs are packed, as git leaves them.
+    """
+    path = bench.root / name / "repo"
+    _import(bench, path, _tasks(count, by_hand), checkout=False)
+    for line in bench.git(path, "for-each-ref", "refs/heads/autonomous/").splitlines()[:here]:
+        tip, task = line.split()[0], line.rpartition("/")[2]
+        folder = path / ".git" / "autonomous" / "tasks" / task
+        folder.mkdir(parents=True)
+        (folder / "runner.lock").touch()
+        (folder / "agent.lock").touch()
+        states.write_word(str(folder / "state"), states.PAUSED, START, tip, "4 sessions ran, as asked")
+    for number in range(worktrees):
+        folder = path.parent / "repo.autonomous" / f"t{number}"
+        bench.git(path, "worktree", "add", "--quiet", "--no-checkout", folder, f"autonomous/t{number}")
+    return path
+
+
+def _tasks(count: int, by_hand: bool) -> Iterator[bytes]:
+    described = model.write_task(TASK).encode()
+    for number in range(BASES):
+        yield _commit("refs/heads/main", f"Change {number}\n".encode(), number, mark=number + 1)
+        yield _file("README.md", f"# A project\n\n{number}\n".encode())
+    lists = [
+        "# Tasks\n\n## Tasks\n\n"
+        + "".join(f"- [{'x' if n < done else ' '}] An item of ordinary length {n}\n" for n in range(12))
+        for done in range(13)
+    ]
+    for number in range(count):
+        name, ref = f"t{number}", f"refs/heads/autonomous/t{number}"
+        folder = f".autonomous/{name}"
+        at = BASES + number
+        yield _commit(ref, model.start_message(replace(TASK, name=name)).encode(), at, parent=1 + number % BASES)
+        yield _file(f"{folder}/task.toml", described)
+        sessions = 1 + number % 4
+        done = 12 if number % 5 == 0 else number % 11
+        for session in range(1, sessions + 1):
+            sofar = done * session // sessions
+            yield _commit(ref, _message(name, session, sofar).encode(), at + session)
+            yield _file(f"{folder}/task_list.md", lists[sofar].encode())
+            yield _file(f"{folder}/progress.md", f"## Session {session}\n\nWhat was done.\n".encode())
+        if by_hand and number % 100 == 99:
+            yield _commit(ref, b"A correction by hand\n", at + 5)
+            yield _file("README.md", f"# A project, corrected {number}\n".encode())
+
+
+def _message(name: str, session: int, done: int) -> str:
+    record = Session(
+        task=name,
+        number=session,
+        role="initializer" if session == 1 else "executor",
+        done=done,
+        total=12,
+        check="passed",
+        base="main",
+        tokens=14_000,
+        all_tokens=14_000 * session,
+        seconds=95,
+        all_seconds=95 * session,
+        thread=THREAD,
+        assisted_by="Codex:gpt-5.5",
+    )
+    closing = "I added the handler and its tests, ran them, and wrote down what comes next.\n\nAll of them pass."
+    return model.commit_message(record, ticked=[f"An item of ordinary length {done}"], closing=closing)
+
+
+def _commit(ref: str, message: bytes, at: int, *, mark: int | None = None, parent: int | None = None) -> bytes:
+    who = WHO + b" %d +0000\n" % (START + at * 60)
+    head = f"commit {ref}\n" + (f"mark :{mark}\n" if mark else "")
+    start = f"from :{parent}\n" if parent else ""
+    return (
+        head.encode()
+        + b"author "
+        + who
+        + b"committer "
+        + who
+        + b"data %d\n%s\n" % (len(message), message)
+        + start.encode()
+    )
+
+
+def _file(path: str, content: bytes) -> bytes:
+    return f"M 100644 inline {path}\n".encode() + b"data %d\n%s\n" % (len(content), content)
+
+
+def _import(bench: Bench, path: Path, stream: Iterable[bytes], *, checkout: bool) -> Path:
+    path.mkdir(parents=True)
+    bench.git(path, "init", "--quiet")
+    command = ["git", "-C", str(path), "fast-import", "--quiet"]
+    with subprocess.Popen(command, env=bench.environment, stdin=subprocess.PIPE) as importer:
+        assert importer.stdin is not None
+        importer.stdin.writelines(stream)
+        importer.stdin.close()
+    if importer.returncode:
+        raise RuntimeError("git fast-import failed")
+    bench.git(path, "pack-refs", "--all")
+    if checkout:
+        bench.git(path, "reset", "--quiet", "--hard")
+    return path
