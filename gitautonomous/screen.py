@@ -34,7 +34,6 @@ PLAIN_COLUMNS = 200
 _KEPT = 1000  # characters of a text that are looked at: more than any terminal's line
 _MOST_FILES = 20  # of one change that are shown
 _DELAY = "next session"
-_CHANGED = {"add": "added", "delete": "deleted", "update": "changed"}
 
 
 class LiveArea:
@@ -226,7 +225,7 @@ class Screen:
     def _changed(self, event: FileChange) -> list[str]:
         good, more = event.status != "failed", len(event.changes) - _MOST_FILES
         lines = [
-            self._result(good, f"{_CHANGED.get(kind, kind) if good else 'could not change'} {self._path(path)}")
+            self._result(good, f"{show.CHANGED.get(kind, kind) if good else 'could not change'} {self._path(path)}")
             for path, kind in event.changes[:_MOST_FILES]
         ]
         return [*lines, self._result(good, f"and {more} files more")] if more > 0 else lines

@@ -30,6 +30,9 @@ STATE_COLOURS = {
     states.FAILED: RED,
 }
 RESULT_COLOURS = {"passed": GREEN, "completed": GREEN, "failed": RED, "timed-out": RED, "interrupted": YELLOW}
+CHANGED = {"add": "added", "delete": "deleted", "update": "changed"}
+"""What became of a file, by Codex's word for it."""
+
 _NEXT = {
     states.BROKEN: "git autonomous doctor --repair",
     states.RUNNING: "git autonomous log {} -f",
