@@ -58,7 +58,15 @@ def log(
     name = task if task is not None else tasks.default_task(place)
     colour = show.colour(sys.stdout, os.environ, colour_setting(place))
     shown = False
-    for line in transcript.lines(lambda: tasks.transcripts(place, name), follow=follow, colour=colour):
+    worktree = place.repository.worktree_of(place.branch(name))
+    rendered = transcript.lines(
+        lambda: tasks.transcripts(place, name),
+        follow=follow,
+        colour=colour,
+        ascii=not show.unicode(sys.stdout),
+        root=str(worktree.path) if worktree else "",
+    )
+    for line in rendered:
         shown = True
         sys.stdout.write(line)
         if follow:
