@@ -9,7 +9,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -102,15 +102,19 @@ class Workspace:
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a folder that hostile hands wrote in: follows no link, opens folders that were closed by their mode."""
+    """Delete a folder that hostile hands wrote in, as far as it goes: follows no link, opens folders that were closed by their mode.
+
+    Codex's sandbox removes its mount points (.git, .agents) from there a moment after its end, so anything may vanish meanwhile.
+    """
     if path.is_symlink() or path.is_file():
         path.unlink()
         return
     for folder, folders, _ in os.walk(path):
         for name in folders:
             inner = os.path.join(folder, name)
-            if not os.path.islink(inner):
-                os.chmod(inner, 0o700)
+            with suppress(OSError):
+                if not os.path.islink(inner):
+                    os.chmod(inner, 0o700)
     shutil.rmtree(path, ignore_errors=True)
 
 
