@@ -126,6 +126,35 @@ class Objects:
             index.add(pygit2.IndexEntry(path, self._repository.create_blob(content), pygit2.enums.FileMode.BLOB))
         return str(index.write_tree(self._repository))
 
+    def subtree(self, tree: str, path: str) -> str | None:
+        """The id of the folder at `path` in a tree, None where there is none."""
+        found: pygit2.Object | None = self._repository[tree]
+        for part in path.split("/"):
+            if not isinstance(found, pygit2.Tree) or part not in found:
+                return None
+            found = found[part]
+        return str(found.id) if isinstance(found, pygit2.Tree) else None
+
+    def with_subtree(self, tree: str, path: str, subtree: str | None) -> str:
+        """The tree that `tree` becomes with `subtree` as its folder at `path`; None: without that folder."""
+        return self._with_subtree(tree, path, subtree) or str(self._repository.TreeBuilder().write())
+
+    def _with_subtree(self, tree: str | None, path: str, subtree: str | None) -> str | None:
+        builder = self._repository.TreeBuilder(pygit2.Oid(hex=tree)) if tree else self._repository.TreeBuilder()
+        name, _, rest = path.partition("/")
+        below = self.subtree(tree, name) if tree else None
+        new = self._with_subtree(below, rest, subtree) if rest else subtree
+        if new is not None:
+            builder.insert(name, pygit2.Oid(hex=new), pygit2.enums.FileMode.TREE)
+        elif below is not None:
+            builder.remove(name)
+        return str(builder.write()) if len(builder) else None
+
+    def merge_base(self, first: str, second: str) -> str | None:
+        """The best common ancestor of two commits, or None."""
+        found = self._repository.merge_base(first, second)
+        return str(found) if found else None
+
     def blob(self, content: bytes) -> str:
         return str(self._repository.create_blob(content))
 
