@@ -88,7 +88,7 @@ yourself:
 
 - python -m http.server
 
-The last session changed the list where no session may. That was put back:
+The last session changed the list where no session may; this was put back:
 
 - Item 2 was missing and was put back: "Sign out".
 
