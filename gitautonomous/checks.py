@@ -35,11 +35,18 @@ def verdict(results: Sequence[CheckResult]) -> str:
     return "passed" if all(result.passed for result in results) else "failed"
 
 
-def run_checks(workspace: Workspace, on_check: Callable[[str], None]) -> tuple[CheckResult, ...]:
-    """Run the task's checks in order, all of them. `on_check` is told each command before it starts."""
+def run_checks(
+    workspace: Workspace, on_check: Callable[[str], None], stopped: Callable[[], bool]
+) -> tuple[CheckResult, ...] | None:
+    """Run the task's checks in order, all of them. `on_check` is told each command before it starts.
+
+    Once `stopped` is true, the check at work is ended, and None returned: nothing is known then.
+    """
     results = []
     with workspace.private_tmpdir() as tmpdir:
         for command in workspace.task.checks:
+            if stopped():
+                return None
             on_check(command)
             argv = codex.sandbox_argv(
                 workspace.codex,
@@ -54,6 +61,7 @@ def run_checks(workspace: Workspace, on_check: Callable[[str], None]) -> tuple[C
                 cwd=workspace.worktree.path,
                 env=codex.environment(tmpdir),
                 timeout=workspace.settings.check_timeout or None,
+                should_stop=stopped,
             )
             output = (done.stdout + done.stderr).decode("utf-8", "replace")
             results.append(
@@ -62,7 +70,7 @@ def run_checks(workspace: Workspace, on_check: Callable[[str], None]) -> tuple[C
                 )
             )
             codex.clean_leftovers(workspace.worktree.path)
-    return tuple(results)
+    return None if stopped() else tuple(results)
 
 
 def to_journal(results: Sequence[CheckResult]) -> list[dict[str, Any]]:

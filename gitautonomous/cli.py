@@ -14,7 +14,7 @@ import typer
 import typer.exceptions
 
 from . import __version__, show
-from .commands import look, run, tools
+from .commands import look, run, stop, tools
 from .errors import AutonomousError, UsageError
 
 app = typer.Typer(
@@ -95,5 +95,6 @@ add("resume", run.resume, "resume", "resume todo-api --resume-last")
 add("list", look.list_tasks, "list", "list --json")
 add("status", look.status, "status", "status todo-api --json")
 add("log", look.log, "log todo-api", "log -f")
+add("stop", stop.stop, "stop todo-api", "stop --after-session", "stop --all")
 add("doctor", tools.doctor, "doctor")
 add("demo", tools.demo, "demo")

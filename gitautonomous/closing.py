@@ -90,10 +90,11 @@ def close(
     seconds: float,
     model_name: str,
     on_check: Callable[[str], None],
+    stopped: Callable[[], bool],
 ) -> Closed:
     """Turn what an attempt left behind into one commit, or into nothing when the agent did nothing.
 
-    `previous`: the record of the session before; `spent`: this session's tokens; `seconds`: its length. Raises NeedsPerson when the worktree or the branch is
+    `previous`: the record of the session before; `spent`: this session's tokens; `seconds`: its length; `stopped`: whether there is no time for checks. Raises NeedsPerson when the worktree or the branch is
     not as it was left (nothing has been written then), AutonomousError when git refuses.
     """
     end_survivors(workspace, attempt)
@@ -130,9 +131,9 @@ def close(
 
     check_size(workspace)
     tree, excluded = worktree.stage(files)
-    results: tuple[CheckResult, ...] = ()
+    results: tuple[CheckResult, ...] | None = ()
     if task.checks and listed.total:
-        results = run_on(workspace, tree, on_check, keep=excluded)
+        results = run_on(workspace, tree, on_check, stopped, keep=excluded)
     session = Session(
         task=task.name,
         number=attempt.number,
@@ -141,7 +142,7 @@ def close(
         done=listed.done,
         total=listed.total,
         blocked=sum(1 for item in listed.open_items if item.blocked or item.skipped),
-        check=checks.verdict(results),
+        check="unknown" if results is None else checks.verdict(results),
         base=task.base,
         tokens=spent.total if spent else 0,
         all_tokens=previous.all_tokens + (spent.total if spent else 0),
@@ -165,7 +166,7 @@ def close(
         usage=asdict(turn.usage) if turn.usage else None,
     )
     notes += [f"left out of the commit: {model.one_line(path, 120)} (a repository of its own)" for path in excluded]
-    return Closed(commit, session, results, restored, tuple(notes))
+    return Closed(commit, session, results or (), restored, tuple(notes))
 
 
 def check_surroundings(workspace: Workspace, attempt: Attempt) -> list[str]:
@@ -282,16 +283,21 @@ def check_size(workspace: Workspace) -> None:
 
 
 def run_on(
-    workspace: Workspace, tree: str, on_check: Callable[[str], None], keep: Sequence[str] = ()
-) -> tuple[CheckResult, ...]:
-    """Run the checks on exactly `tree`, which the worktree holds, put back what they changed, and journal the results.
+    workspace: Workspace,
+    tree: str,
+    on_check: Callable[[str], None],
+    stopped: Callable[[], bool],
+    keep: Sequence[str] = (),
+) -> tuple[CheckResult, ...] | None:
+    """Run the checks on exactly `tree`, which the worktree holds, put back what they changed, and journal the results; None when `stopped` ended them.
 
     `keep`: untracked paths that are left out of commits and must not be taken for something that a check left behind.
     """
-    results = checks.run_checks(workspace, on_check)
+    results = checks.run_checks(workspace, on_check, stopped)
     if not workspace.worktree.as_staged(keep):
         workspace.worktree.restore(tree, keep)
-    workspace.journal.append("checks", tree=tree, results=checks.to_journal(results))
+    if results is not None:
+        workspace.journal.append("checks", tree=tree, results=checks.to_journal(results))
     return results
 
 

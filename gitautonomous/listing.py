@@ -228,15 +228,18 @@ def add_state(task: Fields, local: dict[str, str], merged: set[str], now: float)
     """Work out the state, with what only this machine knows: locks and the runner's last word."""
     running = waiting = word = None
     folder = local.get(str(task["name"]))
-    said = states.read_word(f"{folder}/state") if folder else None
-    if said is not None:
+    if folder is not None:
+        said = states.read_word(f"{folder}/state")
         if locks.is_held(f"{folder}/runner.lock"):
-            running = said[3] or "at work"
-            if said[0] == states.WAITING and said[1] > now:
-                waiting = said[3] + time.strftime(" (until %H:%M)", time.localtime(said[1]))
+            running = said[3] if said is not None and said[0] == states.RUNNING else "at work"
+            if said is not None and said[0] == states.WAITING and said[1] > now:
+                near = said[1] < now + 12 * 3600
+                waiting = said[3] + time.strftime(
+                    f" (until {'%H:%M' if near else '%Y-%m-%d %H:%M'})", time.localtime(said[1])
+                )
         elif locks.is_held(f"{folder}/agent.lock"):
             running = "Codex works on without its runner"
-        elif said[2] == task["tip"]:
+        elif said is not None and said[2] == task["tip"]:
             word = (said[0], said[3])
     task["state"], task["reason"] = states.state_of(
         readable=task.pop("readable", True),

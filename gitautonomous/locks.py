@@ -60,9 +60,9 @@ def exclusive(path: str) -> Iterator[None]:
 
 
 def owner(path: str) -> str:
-    """What the holder wrote into its lock file (at most 200 characters), for people to read."""
+    """What the holder wrote for people into the first line of its lock file (at most 200 characters)."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(200).strip()
+            return file.read(200).partition("\n")[0]
     except OSError:
         return ""

@@ -14,7 +14,7 @@ The commit message of a session, byte for byte (all text UTF-8, lines end with L
     Autonomous-Outcome: completed | failed | interrupted | timed-out
     Autonomous-Progress: <items done>/<items in all>
     Autonomous-Blocked: <open items that are blocked or skipped>             only when there are any
-    Autonomous-Check: passed | failed | none
+    Autonomous-Check: passed | failed | none | unknown                        unknown: it was stopped before they had run
     Autonomous-Restored: <what the agent changed in the list and was put back>  only when there is anything, one line each, at most 10
     Autonomous-Excluded: <path left out of the commit>                        likewise
     Autonomous-Base: <branch>

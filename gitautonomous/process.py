@@ -45,7 +45,8 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Completed:
-    """How a command ended. `dropped` bytes of each stream's beginning were let go because there were too many."""
+    """How a command ended: by itself, or made to (`timed_out`). `dropped` bytes of the streams' beginnings were let go because there
+    were too many."""
 
     returncode: int
     stdout: bytes
@@ -62,12 +63,14 @@ def run(
     input: bytes | None = None,
     timeout: float | None = None,
     limit: int = 64 << 20,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Completed:
     """Run a command to its end, without a shell, and return its output.
 
     `env` is `clean_environment()` when not given, standard input is empty or `input`. After `timeout` seconds the group is
-    asked to end, and `GRACE` seconds later made to. Of each stream the last `limit` bytes are kept. What the command leaves
-    behind in its group is ended with it. Raises OSError when the command cannot be started.
+    asked to end, and `GRACE` seconds later made to; the same once `should_stop` is true, which is asked again and again. Of each
+    stream the last `limit` bytes are kept. What the command leaves behind in its group is ended with it. Raises OSError when the
+    command cannot be started.
     """
     with unnamed_file(input) if input is not None else nullcontext(subprocess.DEVNULL) as stdin:
         process = subprocess.Popen(
@@ -84,7 +87,7 @@ def run(
     out, err = _Tail(limit), _Tail(limit)
     try:
         with at_work(lambda: _signal(process.pid, signal.SIGKILL, group=True)):
-            timed_out = _read(process, dict(zip(streams, (out, err), strict=True)), timeout)
+            timed_out = _read(process, dict(zip(streams, (out, err), strict=True)), timeout, should_stop)
     finally:
         _signal(process.pid, signal.SIGKILL, group=True)
         process.wait()
@@ -116,8 +119,13 @@ class _Tail:
         self.dropped += excess
 
 
-def _read(process: subprocess.Popen[bytes], tails: Mapping[IO[bytes], _Tail], timeout: float | None) -> bool:
-    """Collect the output until the command is gone. Returns whether it ran out of time."""
+def _read(
+    process: subprocess.Popen[bytes],
+    tails: Mapping[IO[bytes], _Tail],
+    timeout: float | None,
+    should_stop: Callable[[], bool],
+) -> bool:
+    """Collect the output until the command is gone. Returns whether it was made to end."""
     deadline = time.monotonic() + timeout if timeout else None
     kill_at = gone_at = None
     with selectors.DefaultSelector() as selector:
@@ -131,7 +139,7 @@ def _read(process: subprocess.Popen[bytes], tails: Mapping[IO[bytes], _Tail], ti
                     return kill_at is not None
             elif kill_at is not None and now >= kill_at:
                 _signal(process.pid, signal.SIGKILL, group=True)
-            elif kill_at is None and deadline is not None and now >= deadline:
+            elif kill_at is None and (should_stop() or (deadline is not None and now >= deadline)):
                 _signal(process.pid, signal.SIGTERM, group=True)
                 kill_at = now + GRACE
             if not selector.get_map():

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from . import checks, closing, codex, guard, journal, locks, model, process, prompt, resources, show, states
+from . import checks, closing, codex, guard, journal, locks, model, process, prompt, resources, show, states, stopping
 from .checks import CheckResult
 from .closing import Attempt, Closed
 from .ends import End, EndKind, RolloutFacts, classify
@@ -27,13 +27,17 @@ from .events import Turn, Usage
 from .model import Limits, Next, Standing
 from .rollout import read_rollout
 from .screen import Screen
-from .supervision import Deadlines, follow, supervise
+from .supervision import Deadlines, Supervision, follow, supervise
 from .workspace import History, Workspace, read_history
 
 LONGEST_WAIT = 6 * 3600.0
 """Seconds after which a usage limit is tried again even though its reset lies later: the times that are told are not always right."""
 
 AT_ONCE = (EndKind.sign_in, EndKind.quota, EndKind.configuration)
+
+
+class StopAsked(Exception):
+    """Somebody asked this runner to stop between two sessions, and this is such a moment."""
 
 
 class Runner:
@@ -55,6 +59,7 @@ class Runner:
         self.tokens = 0
         self.began = time.monotonic()
         self.signal: int | None = None
+        self.me: process.ProcessId | None = None
         self.checked_tree = ""
         self.results: tuple[CheckResult, ...] = ()
         self.usage: dict[str, Usage] = {}
@@ -65,23 +70,34 @@ class Runner:
     # -- the loop ------------------------------------------------------------------------------------------------------------------------------
 
     def run(self) -> Next:
-        with self._locked(), self._signals(), self._kept_worktree():
-            records = self.workspace.journal.read()
-            self._remember(records)
-            self._recover(records)
-            if self.resume_last and self.thread is None:
-                self.thread = journal.last_thread(records)
-            while True:
-                self._commit_by_hand()
-                step = model.decide(self._assess(), self.limits)
-                if not step.go:
-                    return self._last_word(step)
-                if self.ran:
-                    self._wait(self.delay, "next session")
-                self._leave_if_told()
-                stop = self._session(step.role)
-                if stop is not None:
-                    return self._last_word(stop)
+        with self._locked() as lock, self._signals(), self._kept_worktree():
+            self.me = stopping.sign(lock)
+            try:
+                step = self._sessions(self.workspace.journal.read())
+            except StopAsked:
+                step = Next(False, state=states.PAUSED, reason="it was asked to stop after its session")
+            finally:
+                stopping.take_back(self.workspace.directory)
+            return self._last_word(step)
+
+    def _sessions(self, records: list[journal.Record]) -> Next:
+        """Session after session, until there is a reason to stop."""
+        self._remember(records)
+        self._recover(records)
+        if self.resume_last and self.thread is None:
+            self.thread = journal.last_thread(records)
+        while True:
+            self._commit_by_hand()
+            step = model.decide(self._assess(), self.limits)
+            if not step.go:
+                return step
+            if self.ran:
+                self._wait(self.delay, "next session")
+            self._leave_if_told()
+            self._stop_if_asked()
+            stop = self._session(step.role)
+            if stop is not None:
+                return stop
 
     def _remember(self, records: list[journal.Record]) -> None:
         """What the journal knows: the last checks, and the tokens of each thread so far. Read once; it grows with every session."""
@@ -135,8 +151,10 @@ class Runner:
         if finished or first:
             where = "on the base, before the first session" if first else "on the newest commit"
             self.screen.note(f"running the checks {where}")
-            self.results = closing.run_on(self.workspace, tree, self._on_check)
-            self.checked_tree = tree
+            results = closing.run_on(self.workspace, tree, self._on_check, self._told)
+            if results is None:
+                raise self._interruption()
+            self.checked_tree, self.results = tree, results
             verdict = checks.verdict(self.results)
             self.screen.note(
                 f"checks {verdict}" + ("; the base fails already" if first and verdict == "failed" else "")
@@ -146,7 +164,6 @@ class Runner:
 
     def _on_check(self, command: str) -> None:
         self.screen.note(f"check: {command}")
-        self._leave_if_told()
 
     # -- one session -----------------------------------------------------------------------------------------------------------------------------
 
@@ -188,10 +205,10 @@ class Runner:
                 on_event=self.screen.event,
                 on_start=lambda who: self._started(attempt, who),
                 on_tick=self.screen.tick,
-                should_stop=lambda: self.signal is not None,
+                should_stop=self._told,
                 offset=attempt.offset,
             )
-        end, model_name = self._classify(turn, supervision.returncode, supervision.reason, attempt)
+        end, model_name = self._classify(turn, supervision, attempt, time.time())
         return self._close(attempt, turn, end, model_name, time.monotonic() - began)
 
     def _started(self, attempt: Attempt, who: process.ProcessId) -> None:
@@ -278,14 +295,14 @@ class Runner:
             session=settings.session_timeout,
         )
 
-    def _classify(self, turn: Turn, returncode: int | None, reason: str, attempt: Attempt) -> tuple[End, str]:
-        """How Codex ended, and the model that worked."""
+    def _classify(self, turn: Turn, supervision: Supervision, attempt: Attempt, at: float) -> tuple[End, str]:
+        """How Codex ended (at `at`, epoch seconds), and the model that worked. Puts in the tokens of a turn that did not tell them."""
         thread = turn.thread or attempt.thread
         facts = read_rollout(codex.home(), thread) if thread else RolloutFacts()
-        stderr = tail(self.workspace.stderr(attempt.number))
-        end = classify(turn, returncode, reason, stderr, facts, time.time())
+        turn.usage = turn.usage or (facts.usage if turn.thread else None)
+        end = classify(turn, supervision.returncode, supervision.reason, supervision.stderr, facts, at)
         self.workspace.journal.append(
-            "ended", id=attempt.id, kind=str(end.kind), message=end.message, returncode=returncode
+            "ended", id=attempt.id, kind=str(end.kind), message=end.message, returncode=supervision.returncode
         )
         return end, facts.model or ""
 
@@ -307,6 +324,7 @@ class Runner:
             seconds=seconds,
             model_name=model_name,
             on_check=self._on_check,
+            stopped=self._told,
         )
         for note in closed.notes:
             self.screen.note(note)
@@ -394,8 +412,8 @@ class Runner:
             )
             return
         turn, began = Turn(), time.monotonic()
-        who = process.ProcessId(record["pid"], record["start"], record["boot"]) if "pid" in record else None
-        if who is not None and locks.is_held(str(self.workspace.directory / "agent.lock")) and process.alive(who):
+        who = self._orphan(record)
+        if who is not None:
             self.screen.note(f"session {attempt.number} is still at work without its runner; it is followed to its end")
         else:
             self.screen.note(f"session {attempt.number} was cut off; what it left behind becomes a commit")
@@ -408,11 +426,23 @@ class Runner:
             rollout_home=codex.home(),
             on_event=self.screen.event,
             on_tick=self.screen.tick,
-            should_stop=lambda: self.signal is not None,
+            should_stop=self._told,
             offset=attempt.offset,
         )
-        end, model_name = self._classify(turn, None, supervision.reason, attempt)
+        transcript = self.workspace.transcript(attempt.number)
+        ended = transcript.stat().st_mtime if transcript.exists() else time.time()
+        end, model_name = self._classify(turn, supervision, attempt, ended)
         self._close(attempt, turn, end, model_name, time.monotonic() - began)
+
+    def _orphan(self, record: journal.Record) -> process.ProcessId | None:
+        """The Codex of an open attempt, where it still lives. A runner that died before it could write it down left its lock with it."""
+        lock = self.workspace.directory / "agent.lock"
+        if not locks.is_held(str(lock)):
+            return None
+        if "pid" in record:
+            who = process.ProcessId(record["pid"], record["start"], record["boot"])
+            return who if process.alive(who) else None
+        return next(iter(process.holders(lock)), None)
 
     def _commit_by_hand(self) -> None:
         head = self.workspace.worktree.head()
@@ -436,16 +466,28 @@ class Runner:
         end = time.monotonic() + seconds
         while (left := min(end - time.monotonic(), until - time.time())) > 0:
             self._leave_if_told()
+            self._stop_if_asked()
             self.screen.countdown(left, why)
             time.sleep(min(left, 0.1))
 
+    def _told(self) -> bool:
+        return self.signal is not None
+
     def _leave_if_told(self) -> None:
-        if self.signal is not None:
-            raise Interrupted(
-                f"'{self.workspace.task.name}' was interrupted; everything it did is committed",
-                f"git autonomous resume {self.workspace.task.name}",
-                signum=self.signal,
-            )
+        if self._told():
+            raise self._interruption()
+
+    def _interruption(self) -> Interrupted:
+        return Interrupted(
+            f"'{self.workspace.task.name}' was interrupted; everything it did is committed",
+            f"git autonomous resume {self.workspace.task.name}",
+            signum=self.signal or signal.SIGTERM,
+        )
+
+    def _stop_if_asked(self) -> None:
+        assert self.me is not None
+        if stopping.asked(self.workspace.directory, self.me):
+            raise StopAsked
 
     def _last_word(self, step: Next) -> Next:
         self.workspace.journal.append("word", state=step.state, reason=step.reason)
@@ -455,8 +497,8 @@ class Runner:
     # -- locks and signals ---------------------------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        path = str(self.workspace.directory / "runner.lock")
+    def _locked(self) -> Iterator[int]:
+        path = str(self.workspace.directory / stopping.LOCK)
         descriptor = locks.open_lock(path)
         try:
             if not locks.try_lock(descriptor):
@@ -464,11 +506,7 @@ class Runner:
                     f"'{self.workspace.task.name}' is already being worked on ({locks.owner(path)})",
                     f"git autonomous status {self.workspace.task.name}",
                 )
-            os.ftruncate(descriptor, 0)
-            os.write(
-                descriptor, f"process {os.getpid()} on {os.uname().nodename} since {model.iso(time.time())}\n".encode()
-            )
-            yield
+            yield descriptor
         finally:
             os.close(descriptor)
 
@@ -527,14 +565,3 @@ def render(role: str, brief: prompt.Brief, templates: str | None) -> str:
     if role == "initializer":
         return prompt.initializer(text, brief, resources.template("task_list.md", overrides=overrides))
     return prompt.executor(text, brief)
-
-
-def tail(path: Path, limit: int = 16_384) -> str:
-    """The last `limit` bytes of a file as text, "" where there is none."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - limit))
-            return file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""

@@ -59,10 +59,10 @@ class Place:
         return [ref[len(prefix) :] for ref in self.objects.refs(prefix)]
 
 
-def open_place(flags: Mapping[str, object], ask: Ask, *, base: str | None = None) -> Place:
+def open_place(flags: Mapping[str, object], ask: Ask | None, *, base: str | None = None) -> Place:
     """The repository around the current folder, with its settings; those of the base commit's `.autonomous.toml` that run something need one approval.
 
-    Raises AutonomousError where there is no usable repository, UsageError for settings that are wrong.
+    `ask` is None for a command that runs nothing: what is not approved is left out, and nobody is asked. Raises AutonomousError where there is no usable repository, UsageError for settings that are wrong.
     """
     repository = Repository.discover()
     doctor.refuse_unsupported(repository)
@@ -81,7 +81,7 @@ def open_place(flags: Mapping[str, object], ask: Ask, *, base: str | None = None
         )
 
     loaded = load()
-    if loaded.unapproved:
+    if loaded.unapproved and ask is not None:
         question = f"{SETTINGS_FILE} of this repository wants to run commands or widen rights. Allow exactly this?"
         if not ask(loaded.unapproved, question):
             raise NeedsPerson(
@@ -271,13 +271,51 @@ def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> tupl
     return name, run(workspace, request, screen)
 
 
-def default_task(place: Place) -> str:
-    """The task of the worktree that the user stands in, else the newest unfinished one."""
+def task_here(place: Place) -> str | None:
+    """The task of the worktree that the user stands in."""
     prefix = place.settings.branch_prefix
     branch = place.repository.head_branch() or ""
-    if branch.startswith(prefix) and branch.removeprefix(prefix) in place.names():
-        return branch.removeprefix(prefix)
-    found = listing.tasks(str(place.repository.common_dir), prefix, time.time())
+    name = branch.removeprefix(prefix)
+    return name if branch.startswith(prefix) and name in place.names() else None
+
+
+def listed(place: Place) -> list[listing.Fields]:
+    """Every task, newest first."""
+    return listing.tasks(str(place.repository.common_dir), place.settings.branch_prefix, time.time())
+
+
+def running(place: Place) -> list[str]:
+    """The tasks that are worked on now, newest first."""
+    return [str(task["name"]) for task in listed(place) if task["state"] in (states.RUNNING, states.WAITING)]
+
+
+def only_running(place: Place) -> str:
+    """The task of the worktree that the user stands in, else the only one that is worked on. Raises AutonomousError for none and several."""
+    here = task_here(place)
+    if here is not None:
+        return here
+    found = running(place)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise AutonomousError(f"{len(found)} tasks run: {', '.join(found)}", f"git autonomous stop {found[0]}")
+    raise AutonomousError("no task runs", "git autonomous list")
+
+
+def newest(place: Place, name: str) -> str:
+    """How far a task is and its newest commit, in words."""
+    task = listing.tasks(str(place.repository.common_dir), place.settings.branch_prefix, time.time(), only=name)[0]
+    subject = place.objects.commit(str(task["tip"])).message.partition("\n")[0]
+    items = f"{task['done']}/{task['total']} items, " if task["total"] else ""
+    return f"{items}commit {str(task['tip'])[:10]}: {model.one_line(subject, 72)}"
+
+
+def default_task(place: Place) -> str:
+    """The task of the worktree that the user stands in, else the newest unfinished one."""
+    here = task_here(place)
+    if here is not None:
+        return here
+    found = listed(place)
     for task in found:
         if task["state"] in states.UNFINISHED:
             return str(task["name"])

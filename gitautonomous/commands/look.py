@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from .. import show
-from .common import AsJson, TaskName, ask, colour_setting, print_json
+from .common import AsJson, TaskName, colour_setting, print_json
 
 
 def list_tasks(as_json: AsJson = False) -> int:
@@ -28,7 +28,7 @@ def status(
     """Show one task in full: goal, items, sessions, checks."""
     from .. import tasks
 
-    place = tasks.open_place({}, ask)
+    place = tasks.open_place({}, None)
     known = tasks.status(place, task if task is not None else tasks.default_task(place))
     if as_json:
         print_json({"schema": 1, "task": known})
@@ -54,7 +54,7 @@ def log(
     """Show what the agent did, from the transcripts on this machine."""
     from .. import tasks, transcript
 
-    place = tasks.open_place({}, ask)
+    place = tasks.open_place({}, None)
     name = task if task is not None else tasks.default_task(place)
     colour = show.colour(sys.stdout, os.environ, colour_setting(place))
     shown = False

@@ -1,0 +1,203 @@
+"""Stopping: at once, after the session, everything, and never a stranger."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from agent import executor, initializer, sessions, write_file
+from conftest import git
+from program import autonomous, commits, listed, running
+
+from gitautonomous import locks, process, scripted, stopping
+from gitautonomous.scripted import Server
+
+pytestmark = pytest.mark.usefixtures("codex_home")
+
+START = ("start", "Write a and b", "--name", "todo", "--delay", "0")
+
+
+def worktree_of(repo: Path) -> Path:
+    return repo.parent / "repo.autonomous" / "todo"
+
+
+WaitUntil = Callable[[Callable[[], object]], None]
+
+
+@contextmanager
+def at_work(repo: Path, model: Server, wait_until: WaitUntil, **options: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A runner whose second session has written `a` and hangs until the file `go` is made, then ticks its item."""
+    hang = "echo half > a; while [ ! -e go ]; do sleep 0.05; done; rm go"
+    tick = "sed -i 's/- \\[ \\] write a/- [x] write a/' .autonomous/todo/task_list.md"
+    model.play(
+        sessions(initializer("todo", ["write a", "write b"]), [{"exec": f"{hang}; {tick}"}, {"say": "It is done."}])
+    )
+    with running(repo, *START, **options) as runner:
+        wait_until((worktree_of(repo) / "a").exists)
+        yield runner
+
+
+def local(repo: Path) -> Path:
+    return repo / ".git" / "autonomous" / "tasks" / "todo"
+
+
+def state(repo: Path) -> tuple[str, str | None]:
+    return listed(repo)[0]["state"], listed(repo)[0]["reason"]
+
+
+def test_a_session_that_is_stopped_becomes_a_commit_without_waiting_for_the_checks(
+    agent_repo: Path, model: Server, wait_until: WaitUntil
+) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a"], ["test ! -e slow || sleep 300"]),
+            [{"exec": [*executor("todo", "write a", "echo half > a")[0]["exec"], "echo > slow; sleep 300"]}],
+        )
+    )
+    with running(agent_repo, *START) as runner:
+        wait_until((worktree_of(agent_repo) / "slow").exists)
+        runner.send_signal(signal.SIGINT)
+        out, err = runner.communicate(timeout=20)
+    assert (runner.returncode, out) == (130, b"")
+    assert err.decode().splitlines()[-2:] == [
+        "error: 'todo' was interrupted; everything it did is committed",
+        "hint: git autonomous resume todo",
+    ]
+    assert commits(agent_repo, "main..autonomous/todo")[-1] == "todo: interrupted: write a"
+    assert git(agent_repo, "show", "autonomous/todo:a") == "half"
+    assert state(agent_repo) == ("paused", "the checks have not run on the newest commit")
+    (worktree_of(agent_repo) / "slow").unlink()
+    ended = autonomous(agent_repo, "resume", "todo")
+    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked and the checks pass\n")
+
+
+def test_a_check_at_work_is_ended_by_a_stop(agent_repo: Path, model: Server, wait_until: WaitUntil) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a"], ["test ! -e a || { echo > begun; sleep 300; }"]),
+            executor("todo", "write a", write_file("a", "1")),
+        )
+    )
+    with running(agent_repo, *START) as runner:
+        wait_until((worktree_of(agent_repo) / "begun").exists)
+        ended = autonomous(agent_repo, "stop")
+        runner.communicate(timeout=20)
+    commit = git(agent_repo, "rev-parse", "autonomous/todo")[:10]
+    assert (ended.status, ended.out) == (0, f"todo: stopped, 1/1 items, commit {commit}: todo: write a\n")
+    assert runner.returncode == 143
+    assert not (worktree_of(agent_repo) / "begun").exists()
+
+
+def test_stop_ends_the_runner_and_waits_for_the_commit(agent_repo: Path, model: Server, wait_until: WaitUntil) -> None:
+    with at_work(agent_repo, model, wait_until) as runner:
+        ended = autonomous(agent_repo, "stop", "todo")
+        commit = git(agent_repo, "rev-parse", "autonomous/todo")[:10]
+        said = f"todo: stopped, 0/2 items, commit {commit}: todo: interrupted: it was stopped\n"
+        assert (ended.status, ended.out, ended.err) == (0, said, "")
+        runner.communicate(timeout=20)
+    assert runner.returncode == 143
+    assert git(agent_repo, "show", "autonomous/todo:a") == "half"
+    assert state(agent_repo) == ("paused", None)
+
+
+def test_stop_after_the_session_lets_it_come_to_its_end(agent_repo: Path, model: Server, wait_until: WaitUntil) -> None:
+    with at_work(agent_repo, model, wait_until) as runner:
+        ended = autonomous(agent_repo, "stop", "--after-session")
+        assert (ended.status, ended.out) == (0, "todo: will stop after its session\n")
+        (worktree_of(agent_repo) / "go").touch()
+        out, _ = runner.communicate(timeout=20)
+    assert (runner.returncode, out.decode()) == (0, "todo: paused, it was asked to stop after its session\n")
+    assert commits(agent_repo, "main..autonomous/todo")[-1] == "todo: write a"
+    assert not (local(agent_repo) / "stop").exists()
+
+
+def test_stop_after_the_session_ends_a_countdown_at_once(
+    agent_repo: Path, model: Server, wait_until: WaitUntil
+) -> None:
+    model.play(sessions(initializer("todo", ["write a", "write b"])))
+    with running(agent_repo, "start", "Write a and b", "--name", "todo", "--delay", "300") as runner:
+        wait_until(lambda: "todo: task list of 2 items" in commits(agent_repo, "--all"))
+        autonomous(agent_repo, "stop", "--after-session")
+        out, _ = runner.communicate(timeout=20)
+    assert (runner.returncode, out.decode()) == (0, "todo: paused, it was asked to stop after its session\n")
+
+
+def test_a_request_for_another_runner_means_nothing(agent_repo: Path, model: Server, wait_until: WaitUntil) -> None:
+    model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
+    autonomous(agent_repo, *START, "--plan")
+    me = process.identify(os.getpid())
+    assert me is not None
+    stopping.ask_after_session(local(agent_repo), me)
+    ended = autonomous(agent_repo, "resume", "todo")
+    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n")
+
+
+def test_a_runner_that_waits_says_until_when_and_stops_at_once(
+    agent_repo: Path, model: Server, wait_until: WaitUntil
+) -> None:
+    reset = int(time.time()) + 3600
+    model.play([scripted.usage_limit(reset)])
+    with running(agent_repo, *START) as runner:
+        wait_until(lambda: listed(agent_repo) and state(agent_repo)[0] == "waiting")
+        until = time.strftime("%H:%M", time.localtime(reset))
+        assert re.fullmatch(rf"usage limit: .+ \(until {until}\)", str(state(agent_repo)[1]))
+        began = time.monotonic()
+        ended = autonomous(agent_repo, "stop", "--all")
+        assert (
+            ended.out == f"todo: stopped, commit {git(agent_repo, 'rev-parse', 'autonomous/todo')[:10]}: Start todo\n"
+        )
+        assert time.monotonic() - began < 5
+        runner.communicate(timeout=20)
+    assert runner.returncode == 143
+
+
+def test_a_stranger_with_the_process_id_of_a_dead_runner_is_never_told(agent_repo: Path, model: Server) -> None:
+    model.play(sessions(initializer("todo", ["write a"])))
+    autonomous(agent_repo, *START, "--plan")
+    with subprocess.Popen(["sleep", "300"]) as stranger:
+        who = process.identify(stranger.pid)
+        assert who is not None
+        lock = locks.open_lock(str(local(agent_repo) / "runner.lock"))
+        os.truncate(lock, 0)
+        os.write(lock, f"process {who.pid} on elsewhere\n{who.pid} {who.start - 1} {who.boot}\n".encode())
+        assert locks.try_lock(lock)
+        ended = autonomous(agent_repo, "stop", "todo")
+        os.close(lock)
+        assert (ended.status, ended.err.splitlines()) == (
+            1,
+            [
+                f"error: whoever works on 'todo' cannot be told from here: process {who.pid} on elsewhere",
+                "hint: run the same command on that machine, or in that container",
+            ],
+        )
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_codex_without_its_runner_is_ended(agent_repo: Path, model: Server, wait_until: WaitUntil) -> None:
+    with at_work(agent_repo, model, wait_until, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as runner:
+        runner.kill()
+    assert state(agent_repo) == ("running", "Codex works on without its runner")
+    ended = autonomous(agent_repo, "stop")
+    assert (ended.status, ended.err) == (0, "hint: git autonomous resume todo    # commits what its session did\n")
+    assert state(agent_repo) == ("paused", None)
+    ended = autonomous(agent_repo, "resume", "todo", "--max-sessions", "1")
+    assert commits(agent_repo, "main..autonomous/todo")[2].startswith("todo: interrupted: ")
+    assert git(agent_repo, "show", "autonomous/todo:a") == "half"
+
+
+def test_there_is_nothing_to_stop(agent_repo: Path, model: Server) -> None:
+    assert autonomous(agent_repo, "stop").err == "error: no task runs\nhint: git autonomous list\n"
+    assert autonomous(agent_repo, "stop", "--all").err == "Nothing runs.\n"
+    model.play(sessions(initializer("todo", ["write a"])))
+    autonomous(agent_repo, *START, "--plan")
+    ended = autonomous(agent_repo, "stop", "todo")
+    assert (ended.status, ended.err) == (1, "error: nobody works on 'todo'\nhint: git autonomous status todo\n")
+    assert autonomous(agent_repo, "stop", "todo", "--all").status == 2
