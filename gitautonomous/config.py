@@ -29,12 +29,19 @@ TOML_NAME = ".autonomous.toml"
 TOML_LIMIT = 256 * 1024
 """A `.autonomous.toml` of more bytes than this is refused."""
 
+MEND_TOML = f"${{EDITOR:-vi}} {TOML_NAME} && git commit -m 'Mend the settings' {TOML_NAME}"
+"""The hint for a `.autonomous.toml` that is not usable: only what is committed counts."""
+
 LONGEST = 366 * 86400.0
 """The longest duration a setting can have, in seconds."""
+
+ATTEMPT = "GIT_AUTONOMOUS_ATTEMPT"
+"""The variable that marks everything that an agent of ours started. It is no setting."""
 
 _SECTION = "autonomous."
 _ENVIRONMENT = "GIT_AUTONOMOUS_"
 _LARGEST = 2**53
+_LOOKALIKES = 100
 
 
 @dataclass(frozen=True)
@@ -259,8 +266,11 @@ def parse(setting: Setting, value: object, *, source: str, hint: str | None = No
     try:
         return setting.kind.read(value)
     except ValueError:
-        wanted = f"{source}: {setting.key} must be {setting.kind.description}"
-        raise UsageError(f"{wanted}, not {_shown(value)}", hint) from None
+        raise _wrong(setting, value, source, hint) from None
+
+
+def _wrong(setting: Setting, value: object, source: str, hint: str | None) -> UsageError:
+    return UsageError(f"{source}: {setting.key} must be {setting.kind.description}, not {_shown(value)}", hint)
 
 
 def render(value: object) -> str:
@@ -294,7 +304,7 @@ def _from_flags(flags: Mapping[str, object]) -> Iterator[_Given]:
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
     variables = {setting.variable: setting for setting in SETTINGS}
     for name, value in environ.items():
-        if not name.startswith(_ENVIRONMENT) or not value:
+        if not name.startswith(_ENVIRONMENT) or not value or name == ATTEMPT:
             continue
         if name not in variables:
             raise UsageError(f"environment: there is no setting {name}{_nearest(name, variables)}", f"unset {name}")
@@ -326,24 +336,42 @@ def _from_toml(content: bytes) -> list[_Given]:
     import tomllib
 
     if len(content) > TOML_LIMIT:
-        raise UsageError(f"{TOML_NAME} is larger than {TOML_LIMIT // 1024} KiB")
+        raise UsageError(f"{TOML_NAME} is larger than {TOML_LIMIT // 1024} KiB", MEND_TOML)
     try:
         table = tomllib.loads(content.decode())
     except UnicodeDecodeError:
-        raise UsageError(f"{TOML_NAME} is not UTF-8") from None
+        raise UsageError(f"{TOML_NAME} is not UTF-8", MEND_TOML) from None
     except RecursionError:
-        raise UsageError(f"{TOML_NAME} is nested too deeply") from None
+        raise UsageError(f"{TOML_NAME} is nested too deeply", MEND_TOML) from None
     except ValueError as error:
-        raise UsageError(f"{TOML_NAME} is not TOML: {' '.join(str(error).split())[:200]}") from None
+        raise UsageError(f"{TOML_NAME} is not TOML: {' '.join(str(error).split())[:200]}", MEND_TOML) from None
     keys = {setting.key: setting for setting in SETTINGS}
     given = []
     for key, value in table.items():
         if key not in keys:
-            raise UsageError(
-                f"{TOML_NAME}: there is no setting {key!r}{_nearest(key, keys)}", "git autonomous config list"
-            )
-        given.append(_Given(keys[key], parse(keys[key], value, source=TOML_NAME), TOML_NAME))
+            where = _place(content.decode(), key)
+            raise UsageError(f"{where}: there is no setting {key!r}{_nearest(key, keys)}", MEND_TOML)
+        try:
+            given.append(_Given(keys[key], keys[key].kind.read(value), TOML_NAME))
+        except ValueError:
+            raise _wrong(keys[key], value, _place(content.decode(), key), MEND_TOML) from None
     return given
+
+
+def _place(text: str, key: str) -> str:
+    """Where a top-level key of valid TOML stands, for people: tomllib says it of wrong syntax only."""
+    import tomllib
+
+    start = re.compile(rf"""\s*\[{{0,2}}\s*["']?{re.escape(key)}["']?\s*[].=]""")
+    lines = text.split("\n")
+    for index in [index for index, line in enumerate(lines) if start.match(line)][:_LOOKALIKES]:
+        try:
+            known = tomllib.loads("\n".join([*lines[:index], ""]))
+        except ValueError:  # the line is part of a longer value
+            continue
+        if key not in known:
+            return f"{TOML_NAME}, line {index + 1}"
+    return TOML_NAME
 
 
 def _shown(value: object) -> str:

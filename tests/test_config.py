@@ -39,6 +39,8 @@ def refusal(error: pytest.ExceptionInfo[AutonomousError]) -> tuple[str, str | No
     return error.value.message, error.value.hint
 
 
+MEND = "${EDITOR:-vi} .autonomous.toml && git commit -m 'Mend the settings' .autonomous.toml"
+
 # One value other than the default for each setting: as text, and as read.
 OTHER: dict[str, tuple[str, object]] = {
     "branch_prefix": ("bots/night/", "bots/night/"),
@@ -154,12 +156,12 @@ def test_an_unknown_name_is_refused_with_its_place_and_the_nearest_name() -> Non
     with pytest.raises(UsageError) as error:
         load(toml="check = 'make'")
     assert refusal(error) == (
-        ".autonomous.toml: there is no setting 'check', did you mean checks?",
-        "git autonomous config list",
+        ".autonomous.toml, line 1: there is no setting 'check', did you mean checks?",
+        MEND,
     )
     with pytest.raises(UsageError) as error:
         load(toml="'\\n' = 1")
-    assert refusal(error) == (".autonomous.toml: there is no setting '\\\\n'", "git autonomous config list")
+    assert refusal(error) == (".autonomous.toml, line 1: there is no setting '\\\\n'", MEND)
     with pytest.raises(UsageError) as error:
         config.find("brunch")
     assert refusal(error) == ("there is no setting 'brunch'", "git autonomous config list")
@@ -187,8 +189,8 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_place() -> None:
     with pytest.raises(UsageError) as error:
         load(toml="maxBytes = [" + "1, " * 30 + "]")
     assert refusal(error) == (
-        f".autonomous.toml: maxBytes must be a number of bytes such as 500m or 1g, not [{'1, ' * 18}1,...",
-        None,
+        f".autonomous.toml, line 1: maxBytes must be a number of bytes such as 500m or 1g, not [{'1, ' * 18}1,...",
+        MEND,
     )
 
 
@@ -232,7 +234,32 @@ def test_a_value_that_cannot_be_meant_is_refused(line: str) -> None:
     with pytest.raises(UsageError) as error:
         load(toml=line)
     key = line.partition(" ")[0]
-    assert error.value.message.startswith(f".autonomous.toml: {key} must be ")
+    assert error.value.message.startswith(f".autonomous.toml, line 1: {key} must be ")
+
+
+@pytest.mark.parametrize(
+    ("toml", "line"),
+    [
+        ("# delya = 1\n\ndelya = 1", ", line 3"),
+        ('delay = 2\r\n  "delya"=1\r\n', ", line 2"),
+        ('model = """\ndelya = 1\n"""\n\'delya\' = 1', ", line 4"),
+        ("checks = [\n  'delya = 1',\n]\ndelya.x.y = 1", ", line 4"),
+        ("[delya]\nx = 1", ", line 1"),
+        ("\n[[delya]]\nx = 1", ", line 2"),
+        ('model = "x"\n"del\\u0079a" = 1', ""),
+    ],
+)
+def test_the_line_of_an_unknown_name_is_the_one_that_sets_it(toml: str, line: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load(toml=toml)
+    assert refusal(error) == (f".autonomous.toml{line}: there is no setting 'delya', did you mean delay?", MEND)
+
+
+def test_finding_the_line_takes_no_long_time_whatever_the_file_looks_like() -> None:
+    lookalikes = "x = 1\n" * 40_000
+    with pytest.raises(UsageError) as error:
+        load(toml=f'model = """\n{lookalikes}"""\nx = 1')
+    assert refusal(error) == (".autonomous.toml: there is no setting 'x'", MEND)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +274,7 @@ def test_a_value_that_cannot_be_meant_is_refused(line: str) -> None:
 def test_a_file_that_is_no_settings_file_is_refused_with_one_line(content: bytes, message: str) -> None:
     with pytest.raises(UsageError) as error:
         config.load(flags={}, environ={}, git_config=[], base_toml=content, approved=lambda text: False)
-    assert refusal(error) == (message, None)
+    assert refusal(error) == (message, MEND)
 
 
 def test_a_number_of_more_digits_than_python_reads_is_refused_with_one_line() -> None:
