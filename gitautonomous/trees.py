@@ -1,4 +1,4 @@
-"""What differs between two trees, and how they merge, in memory: no worktree, no index file, no hook and no filter.
+"""Trees edited in memory, and commits made again on other parents: no worktree, no index file, no hook and no filter.
 
 Tree objects are read and written byte for byte, since libgit2's own builders take no file name that is not UTF-8.
 """
@@ -12,12 +12,9 @@ from collections.abc import Iterable, Mapping
 import pygit2
 from pygit2.enums import FileMode, ObjectType
 
-from .errors import AutonomousError
-from .git import Repository, last_words, text
+from . import threeway
+from .git import Repository, text
 from .objects import Objects
-from .runs import LINK, Change
-
-LINK_LIMIT = 4096
 
 Place = tuple[str, int] | None
 """What stands at a path of a tree: (object id, mode), None for nothing."""
@@ -35,24 +32,14 @@ class Conflict(Exception):
 
 
 class Trees(Objects):
-    """The object database of one repository, for comparing and merging trees. A commit's id stands for its tree."""
+    """The objects of one repository, with trees that can be edited and merged."""
 
     def __init__(self, repository: Repository) -> None:
         super().__init__(repository.common_dir)
         self._git = repository
 
-    def changes(self, old: str, new: str) -> list[Change]:
-        """Every path that differs between two trees, a rename as a deletion and an addition, with modes and link targets."""
-        found = []
-        for delta in self._tree(old).diff_to_tree(self._tree(new)).deltas:
-            before, after = delta.old_file, delta.new_file
-            target = self._target(after.id) if after.mode == LINK else None
-            path = text(after.raw_path or before.raw_path)
-            found.append(Change(path, delta.status_char(), int(after.mode), int(before.mode), target))
-        return found
-
     def merge(self, ancestor: str, ours: str, theirs: str, *, apart: Iterable[str] = ()) -> str:
-        """The tree that has what `theirs` changed since `ancestor`, put onto `ours`. The paths in `apart` stay as in `ours`, whatever was done to them.
+        """The tree that has what `theirs` changed since `ancestor`, put onto `ours` (trees or commits). The paths in `apart` stay as in `ours`, whatever was done to them.
 
         Raises Conflict. Where nothing overlaps, no file is read; else git merges, renames followed.
         """
@@ -70,7 +57,12 @@ class Trees(Objects):
             except NotADirectoryError:
                 pass
         kept = {path: self.at(ours, path) for path in left_out}
-        return self._merge_with_git(self.edit(ancestor, kept), ours, self.edit(theirs, kept))
+        merged = threeway.pick(
+            self._git, self, str(self._tree(ours).id), self.edit(ancestor, kept), self.edit(theirs, kept)
+        )
+        if merged.conflicts:
+            raise Conflict(merged.conflicts)
+        return merged.tree
 
     def edit(self, tree: str, places: Mapping[str, Place]) -> str:
         """The tree that `tree` becomes when each path holds what is given. Raises NotADirectoryError where a file stands in the way of a folder."""
@@ -98,41 +90,16 @@ class Trees(Objects):
         """The commit again, on other parents and with another tree: the author stays, the committer is `identity` (`Name <mail>`), now. Moves no ref."""
         found = self._repository[commit]
         assert isinstance(found, pygit2.Commit)
-        return self._create(found.author, message, tree, parents, identity)
-
-    def _create(
-        self, author: pygit2.Signature | None, message: str, tree: str, parents: list[str], identity: str
-    ) -> str:
         name, _, mail = identity.rpartition(" <")
         now = time.time()
-        offset = time.localtime(now).tm_gmtoff // 60
-        committer = pygit2.Signature(name or "unknown", mail.rstrip(">"), int(now), offset)
+        committer = pygit2.Signature(name, mail.rstrip(">"), int(now), time.localtime(now).tm_gmtoff // 60)
         ids = [pygit2.Oid(hex=parent) for parent in parents]
-        return str(
-            self._repository.create_commit(None, author or committer, committer, message, pygit2.Oid(hex=tree), ids)
-        )
-
-    def _merge_with_git(self, ancestor: str, ours: str, theirs: str) -> str:
-        """Three trees merged as `git merge` would. merge-tree takes commits, and a base of one's own choice only since git 2.40."""
-        who = "git autonomous <nobody>"
-        base = self._create(None, "base", ancestor, [], who)
-        sides = [self._create(None, "side", tree, [base], who) for tree in (ours, theirs)]
-        done = self._git.call("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", *sides)
-        tree, *paths = text(done.stdout).split("\0")
-        if done.returncode == 1 and tree:
-            raise Conflict({path for path in paths if path})
-        if done.returncode:
-            raise AutonomousError(f"git merge-tree failed: {last_words(done.stderr)}")
-        return tree
+        return str(self._repository.create_commit(None, found.author, committer, message, pygit2.Oid(hex=tree), ids))
 
     def _tree(self, oid: str) -> pygit2.Tree:
         found = self._repository[oid].peel(pygit2.Tree)
         assert isinstance(found, pygit2.Tree)
         return found
-
-    def _target(self, oid: pygit2.Oid) -> str | None:
-        found = self._repository.get(oid)
-        return os.fsdecode(found.data) if isinstance(found, pygit2.Blob) and found.size <= LINK_LIMIT else None
 
     def _entries_of(self, oid: pygit2.Oid) -> _Entries:
         """A tree object, parsed: name to (mode, raw id)."""

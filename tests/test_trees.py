@@ -1,4 +1,4 @@
-"""Trees compared and merged in memory, measured against git itself."""
+"""Trees edited and merged in memory, measured against git itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from conftest import git
 
 from gitautonomous.git import Repository
-from gitautonomous.runs import EXECUTABLE, LINK, Change
 from gitautonomous.trees import Conflict, Trees
 
 EMPTY = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -30,7 +29,8 @@ def tree_of(trees: Trees, files: dict[str, bytes]) -> str:
 
 
 def names(repo: Path, tree: str) -> list[str]:
-    return git(repo, "ls-tree", "-r", "-z", "--name-only", tree).rstrip("\0").split("\0")
+    command = ["git", "-C", str(repo), "ls-tree", "-r", "-z", "--name-only", tree]
+    return os.fsdecode(subprocess.run(command, capture_output=True, check=True).stdout).rstrip("\0").split("\0")
 
 
 def test_edits_make_the_trees_that_git_itself_would_make(repo: Path, trees: Trees) -> None:
@@ -57,21 +57,9 @@ def test_a_file_in_the_way_of_a_folder_is_an_error(trees: Trees) -> None:
 def test_names_that_are_not_utf8_are_kept_byte_for_byte(repo: Path, trees: Trees) -> None:
     name = os.fsdecode(b"caf\xe9/\xff")
     tree = trees.with_contents(tree_of(trees, {name: b"1"}), {"new": b"2"})
-    assert trees.changes(EMPTY, tree) == [Change(name, "A", BLOB, 0), Change("new", "A", BLOB, 0)]
+    assert names(repo, tree) == [name, "new"]
     assert trees.at(tree, name) == (trees.blob(b"1"), BLOB)
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
-
-
-def test_changes_tell_modes_and_where_links_point(trees: Trees) -> None:
-    old = trees.edit(EMPTY, {"run": (trees.blob(b"#!/bin/sh\n"), BLOB), "gone": (trees.blob(b"x"), BLOB)})
-    new = trees.edit(
-        EMPTY, {"run": (trees.blob(b"#!/bin/sh\n"), EXECUTABLE), "sub/link": (trees.blob(b"../../x"), LINK)}
-    )
-    assert trees.changes(old, new) == [
-        Change("gone", "D", 0, BLOB),
-        Change("run", "M", EXECUTABLE, BLOB),
-        Change("sub/link", "A", LINK, 0, "../../x"),
-    ]
 
 
 def test_merging_leaves_the_paths_apart_as_they_are(trees: Trees) -> None:
@@ -124,9 +112,9 @@ def merged_by_git(repo: Path, commits: Sequence[str]) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def test_a_hundred_random_merges_end_as_gits_own(repo: Path, trees: Trees) -> None:
+def test_forty_random_merges_end_as_gits_own(repo: Path, trees: Trees) -> None:
     verdicts = []
-    for seed in range(100):
+    for seed in range(40):
         rng = random.Random(seed)
         files = {
             f"{folder}f{n}": b"".join(b"%d %d %s\n" % (n, line, folder.encode()) for line in range(12))
@@ -144,4 +132,4 @@ def test_a_hundred_random_merges_end_as_gits_own(repo: Path, trees: Trees) -> No
             actual = None
         assert actual == expected, f"seed {seed}"
         verdicts.append(actual is not None)
-    assert 10 < sum(verdicts) < 95
+    assert 5 < sum(verdicts) < 38
