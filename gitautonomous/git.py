@@ -166,15 +166,7 @@ class Repository:
 
     def config(self) -> list[tuple[str, str, str]]:
         """Every configured value as (scope, key, value), lowest precedence first."""
-        done = self.call("config", "--list", "--show-scope", "-z", git_dir=self.git_dir)
-        found = []
-        fields = text(done.stdout).split("\0")
-        for scope, entry in zip(fields[::2], fields[1::2], strict=False):
-            if scope == "command":
-                continue
-            key, newline, value = entry.partition("\n")
-            found.append((scope, key, value if newline else "true"))
-        return found
+        return parse_config(self.call("config", *CONFIG, git_dir=self.git_dir).stdout)
 
     def identity(self) -> str:
         """`Name <mail>` of the user as git resolves it. Raises AutonomousError with git's hint."""
@@ -302,6 +294,21 @@ class Repository:
                         f"the filter {key} runs {program}, which would be found inside the agent's worktree",
                         f"git config {key} {shutil.which(os.path.basename(program)) or '/absolute/path/to/' + os.path.basename(program)}",
                     )
+
+
+CONFIG = ("--list", "--show-scope", "-z")
+
+
+def parse_config(output: bytes) -> list[tuple[str, str, str]]:
+    """What `git config` printed for CONFIG as (scope, key, value)."""
+    found = []
+    fields = text(output).split("\0")
+    for scope, entry in zip(fields[::2], fields[1::2], strict=False):
+        if scope == "command":
+            continue
+        key, newline, value = entry.partition("\n")
+        found.append((scope, key, value if newline else "true"))
+    return found
 
 
 def last_words(stderr: bytes) -> str:
