@@ -7,7 +7,7 @@ they changed is put back, and the commit moves the branch by compare-and-swap.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from .errors import NeedsPerson
 from .events import Turn, Usage
 from .git import SwappedPointer
 from .model import Session
+from .nested import Listing
 from .workspace import Workspace
 
 LIST_LIMIT = 1024 * 1024
@@ -27,7 +28,8 @@ PROGRESS_LIMIT = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of Codex, as the journal has it. `offset`: where its events begin in the session's transcript, in bytes."""
+    """One start of Codex, as the journal has it. `offset`: where its events begin in the session's transcript, in bytes;
+    `guard`: the fingerprint of the repository's configuration and hooks."""
 
     id: str
     number: int
@@ -36,7 +38,7 @@ class Attempt:
     thread: str | None
     offset: int
     full: bool
-    guard: dict[str, str]
+    guard: str
 
     @property
     def marker(self) -> str:
@@ -46,13 +48,14 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Closed:
-    """What came of an attempt. `commit`: None when it was no session; `notes`: sentences for the person."""
+    """What came of an attempt. `commit`: None when it was no session; `notes`: sentences for the person; `alarm`: why the task must stop here."""
 
     commit: str | None
     session: Session | None
     results: tuple[CheckResult, ...]
     restored: tuple[str, ...]
     notes: tuple[str, ...]
+    alarm: str = ""
 
 
 def outcome_of(end: End) -> str:
@@ -98,14 +101,17 @@ def close(
     not as it was left (nothing has been written then), AutonomousError when git refuses.
     """
     end_survivors(workspace, attempt)
-    notes = check_surroundings(workspace, attempt)
-    parent = parent_of(workspace, attempt)
+    check_surroundings(workspace, attempt)
+    alarm = mend_pointer(workspace)
+    tip, parent = parent_of(workspace, attempt)
     task, objects, worktree = workspace.task, workspace.objects, workspace.worktree
+    listing = worktree.listing()
+    notes = worktree.disarm_submodules(listing, workspace.attic)
     if not turn.did_something and worktree.clean():
         workspace.journal.append(
             "result", id=attempt.id, commit=None, outcome=outcome_of(end), thread=turn.thread or attempt.thread
         )
-        return Closed(None, None, (), (), tuple(notes))
+        return Closed(None, None, (), (), tuple(notes), alarm)
 
     before = decode(objects.read(parent, task.list_file))
     after = decode(read_foreign(workspace, task.list_file, LIST_LIMIT, notes))
@@ -129,8 +135,8 @@ def close(
     for path, content in files.items():
         notes += hostile.write(worktree.path, path, content, attic=workspace.attic)
 
-    check_size(workspace)
-    tree, excluded = worktree.stage(files)
+    check_size(workspace, listing)
+    tree, excluded = worktree.stage(files, listing)
     results: tuple[CheckResult, ...] | None = ()
     if task.checks and listed.total:
         results = run_on(workspace, tree, on_check, stopped, keep=excluded)
@@ -156,7 +162,7 @@ def close(
     message = model.commit_message(
         session, ticked=ticked, closing=turn.last_message or (end.message if outcome_of(end) != "completed" else "")
     )
-    commit = write(workspace, attempt, parent, tree, message)
+    commit = write(workspace, attempt, tip, parent, tree, message)
     workspace.journal.append(
         "result",
         id=attempt.id,
@@ -165,29 +171,38 @@ def close(
         thread=session.thread,
         usage=asdict(turn.usage) if turn.usage else None,
     )
-    notes += [f"left out of the commit: {model.one_line(path, 120)} (a repository of its own)" for path in excluded]
-    return Closed(commit, session, results or (), restored, tuple(notes))
+    notes += [f"left out of the commit: {model.one_line(path, 120)} ({why})" for path, why in excluded.items()]
+    return Closed(commit, session, results or (), restored, tuple(notes), alarm)
 
 
-def check_surroundings(workspace: Workspace, attempt: Attempt) -> list[str]:
-    """What the agent must not have touched. Mends the pointer; raises NeedsPerson for the rest."""
-    notes: list[str] = []
+def check_surroundings(workspace: Workspace, attempt: Attempt) -> None:
+    """Raise NeedsPerson when the repository's configuration or hooks are not as they were: once, then the person has been told."""
+    now = guard.snapshot(workspace.repository, workspace.worktree)
+    changed = guard.difference(workspace.guard_file, attempt.guard, now)
+    if changed:
+        workspace.journal.append("told", id=attempt.id, guard=guard.remember(workspace.guard_file, now))
+        shown = ", ".join(model.one_line(name, 80) for name in changed[:10])
+        raise NeedsPerson(
+            f"not by git autonomous, and while session {attempt.number} ran, the repository changed: {shown}",
+            f"git -C {workspace.repository.main_root} config --list --show-origin    # if all is well: git autonomous resume {workspace.task.name}",
+        )
+
+
+def mend_pointer(workspace: Workspace) -> str:
+    """Put the worktree's `.git` back where it is not git's own; what stood there goes to the attic. Returns what to tell, empty when all was well."""
     try:
         workspace.worktree.check_pointer()
     except SwappedPointer as error:
-        notes += hostile.write(workspace.worktree.path, ".git", workspace.worktree.pointers()[0], attic=workspace.attic)
-        notes.append(f"{error.message}; it was put back")
-    changed = guard.difference(attempt.guard, guard.snapshot(workspace.repository, workspace.worktree))
-    if changed:
-        raise NeedsPerson(
-            f"the repository's {' and '.join(changed)} changed while session {attempt.number} ran, and not by git autonomous",
-            f"git -C {workspace.repository.main_root} config --list --show-origin    # then: git autonomous resume {workspace.task.name}",
-        )
-    return notes
+        moved = hostile.write(workspace.worktree.path, ".git", workspace.worktree.pointers()[0], attic=workspace.attic)
+        return "; ".join((f"{error.message} and was put back", *moved))
+    return ""
 
 
-def parent_of(workspace: Workspace, attempt: Attempt) -> str:
-    """The commit that the session's commit stands on: a person's commits made meanwhile are kept, an agent's own (full access only) folded."""
+def parent_of(workspace: Workspace, attempt: Attempt) -> tuple[str, str]:
+    """The branch's tip, and the commit that the session's commit stands on: a person's commits made meanwhile are kept, an agent's own (full access only) folded.
+
+    Raises NeedsPerson when it cannot be known; once, where only a person can have an opinion.
+    """
     head = workspace.worktree.head()
     if head != workspace.ref:
         raise NeedsPerson(
@@ -196,18 +211,18 @@ def parent_of(workspace: Workspace, attempt: Attempt) -> str:
         )
     tip = workspace.tip()
     if tip == attempt.tip:
-        return tip
+        return tip, tip
     if not workspace.objects.is_ancestor(attempt.tip, tip):
+        workspace.journal.append("told", id=attempt.id, tip=tip)
         raise NeedsPerson(
             f"{workspace.branch} was rewritten while session {attempt.number} ran; its files are still in the worktree",
-            f"git -C {workspace.worktree.path} status",
+            f"git -C {workspace.worktree.path} status    # to have them committed onto it: git autonomous resume {workspace.task.name}",
         )
-    return attempt.tip if attempt.full else tip
+    return tip, attempt.tip if attempt.full else tip
 
 
-def write(workspace: Workspace, attempt: Attempt, parent: str, tree: str, message: str) -> str:
-    """The session's commit on the branch, by compare-and-swap."""
-    tip = workspace.tip()
+def write(workspace: Workspace, attempt: Attempt, tip: str, parent: str, tree: str, message: str) -> str:
+    """The session's commit onto `parent`, by compare-and-swap from `tip`, where the branch was when its files were looked at."""
     if tip == parent:
         return workspace.objects.write_commit(workspace.ref, message, tree, [parent], identity=workspace.identity)
     commit = workspace.objects.write_commit(None, message, tree, [parent], identity=workspace.identity)
@@ -264,11 +279,11 @@ def tracking_files(workspace: Workspace, parent: str, list_text: str | None, pro
     return files
 
 
-def check_size(workspace: Workspace) -> None:
+def check_size(workspace: Workspace, listing: Listing) -> None:
     """Refuse to stage more than the settings allow: 200,000 files or 10 GB in a commit are a mistake. Raises NeedsPerson with the largest paths."""
     settings, root = workspace.settings, workspace.worktree.path
     sizes: list[tuple[int, str]] = []
-    for path in workspace.worktree.untracked():
+    for path in (*listing.untracked, *listing.modified):
         try:
             sizes.append((os.lstat(root / path).st_size, path))
         except OSError:
@@ -277,7 +292,7 @@ def check_size(workspace: Workspace) -> None:
     if (settings.max_files and len(sizes) > settings.max_files) or (settings.max_bytes and total > settings.max_bytes):
         largest = ", ".join(model.one_line(path, 60) for _, path in sorted(sizes, reverse=True)[:5])
         raise NeedsPerson(
-            f"the session left {len(sizes):,} new files with {total:,} bytes, more than one commit should take (largest: {largest})",
+            f"the session left {len(sizes):,} new or changed files with {total:,} bytes, more than one commit should take (largest: {largest})",
             f"cd {root}    # delete or ignore them, then: git autonomous resume {workspace.task.name}",
         )
 
@@ -287,14 +302,14 @@ def run_on(
     tree: str,
     on_check: Callable[[str], None],
     stopped: Callable[[], bool],
-    keep: Sequence[str] = (),
+    keep: Iterable[str] = (),
 ) -> tuple[CheckResult, ...] | None:
     """Run the checks on exactly `tree`, which the worktree holds, put back what they changed, and journal the results; None when `stopped` ended them.
 
     `keep`: untracked paths that are left out of commits and must not be taken for something that a check left behind.
     """
     results = checks.run_checks(workspace, on_check, stopped)
-    if not workspace.worktree.as_staged(keep):
+    if not workspace.worktree.as_tree(tree, keep):
         workspace.worktree.restore(tree, keep)
     if results is not None:
         workspace.journal.append("checks", tree=tree, results=checks.to_journal(results))
@@ -318,8 +333,9 @@ def commit_by_hand(workspace: Workspace) -> str | None:
     if stored is not None:
         files[task.file] = stored
         hostile.write(worktree.path, task.file, stored, attic=workspace.attic)
-    check_size(workspace)
-    staged, _ = worktree.stage(files)
+    listing = worktree.listing()
+    check_size(workspace, listing)
+    staged, _ = worktree.stage(files, listing)
     if staged == tree:
         return None
     message = f"{task.name}: changes by hand\n" + (

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from . import locks, process
+from . import hostile, locks, nested, process
 from .errors import AutonomousError, UsageError
+from .nested import Listing
 
 MINIMUM_GIT = (2, 39)
 
@@ -376,7 +377,7 @@ class Worktree:
         except OSError:
             content = b""
         if content not in self.pointers():
-            raise SwappedPointer(f"the .git file of {self.path} was changed", "git autonomous doctor --repair")
+            raise SwappedPointer(f"the .git file of {self.path} was changed by somebody", "git autonomous doctor --repair")
 
     def head(self) -> str:
         """The full name of the branch that this worktree is on, or the commit it is detached at."""
@@ -386,33 +387,75 @@ class Worktree:
 
     def untracked(self) -> list[str]:
         """Untracked, not ignored paths; a nested repository shows as one path with a slash at its end."""
-        return [
-            path for path in self.run("ls-files", "--others", "--exclude-standard", "-z", "--", ".").split("\0") if path
-        ]
+        return list(self.listing().untracked)
 
-    def stage(self, files: Mapping[str, bytes], *, skip: Iterable[str] = ()) -> tuple[str, list[str]]:
+    def listing(self) -> Listing:
+        """What the worktree holds beyond its index. Raises AutonomousError."""
+        done = self.call(*nested.LISTING)
+        if done.returncode or done.dropped:
+            raise AutonomousError(f"git ls-files failed: {last_words(done.stderr) if done.returncode else 'too many files'}")
+        return nested.read_listing(done.stdout, done.stderr)
+
+    def disarm_submodules(self, listing: Listing, attic: Path) -> list[str]:
+        """Take the `.git` out of each submodule where it is not git's own: every git that looks at the worktree would obey it. Returns sentences."""
+        notes = []
+        for path in listing.gitlinks:
+            folder = self.path / path
+            if self._module(path) is None and nested.inside(self.path, folder) and os.path.lexists(folder / ".git"):
+                notes.append(hostile.put_away(self.path, f"{path}/.git", attic))
+        return notes
+
+    def stage(self, files: Mapping[str, bytes], listing: Listing | None = None) -> tuple[str, dict[str, str]]:
         """Put the whole worktree into the index as `git add` would, then `files` (path: content) byte for byte, and write the tree.
 
-        Files go in explicitly because many repositories ignore them and an attribute must not change them. Nested repositories, git dirs by another
-        spelling and `skip` stay out. Returns the tree and the paths that were left out. Raises AutonomousError.
+        Files go in explicitly because many repositories ignore them and an attribute must not change them. Nested repositories stay out, and so does what git cannot
+        take. `listing`: where it is known already. Returns the tree, and the paths that were left out with the reason. Raises AutonomousError.
         """
         self.drop_stale_lock()
-        excluded = nested_repositories(self.path, self.untracked())
-        left_out = [*excluded, *skip]
-        pathspec = ["."] + [f":(top,exclude,literal){path.rstrip('/')}" for path in left_out]
-        listing = "\0".join(pathspec).encode("utf-8", "surrogateescape")
-        self.run("add", "--all", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul", input=listing)
-        self.set_entries(files)
+        listing = listing or self.listing()
+        excluded = dict.fromkeys(nested.repositories(self.path, listing), "a repository of its own")
+        excluded |= dict.fromkeys(listing.closed, "cannot be opened")
+        submodules = [path for path in listing.gitlinks if self._is_folder(path)]
+        excluded |= self._add([*excluded, *submodules])
+        self.set_entries(files, {path: commit for path in submodules if (commit := self._module(path))})
         return self.run("write-tree").strip(), excluded
 
-    def set_entries(self, files: Mapping[str, bytes]) -> None:
-        """Put contents into the index under their paths, past ignore rules, attributes and sparse checkout."""
+    def _add(self, left_out: Sequence[str]) -> dict[str, str]:
+        """`git add --all` without `left_out`. Returns what git cannot take, with the reason; raises AutonomousError for any other failure."""
+        pathspec = os.fsencode("\0".join([".", *(f":(top,exclude,literal){path}" for path in left_out)]))
+        command = ("add", "--all", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul")
+        done = self.call(*command, input=pathspec)
+        if done.returncode == 0:
+            return {}
+        again = self.call(*command, "--ignore-errors", input=pathspec)
+        listing = self.listing()
+        left = [path for path in (*listing.untracked, *listing.modified) if not below(path, left_out)]
+        reasons = {path: reason for path in left if (reason := nested.obstacle(self.path / path))}
+        if again.returncode > 1 or len(reasons) < len(left):
+            raise AutonomousError(f"git add failed: {last_words(done.stderr)}", f"git -C {self.path} add --all")
+        return reasons
+
+    def _is_folder(self, path: str) -> bool:
+        folder = self.path / path
+        return folder.is_dir() and not folder.is_symlink() and nested.inside(self.path, folder)
+
+    def _module(self, path: str) -> str | None:
+        """The commit that a submodule is at, None where it is not populated by git itself."""
+        module = nested.module_of(self.path / path, (self.git_dir / "modules", self.repository.common_dir / "modules"))
+        if module is None:
+            return None
+        done = self.repository.call("rev-parse", "--verify", "--quiet", "HEAD^{commit}", git_dir=module)
+        return text(done.stdout).strip() or None
+
+    def set_entries(self, files: Mapping[str, bytes], submodules: Mapping[str, str] | None = None) -> None:
+        """Put contents into the index under their paths, past ignore rules, attributes and sparse checkout; submodules by their commits."""
         entries = []
         for path, content in files.items():
             oid = self.run("hash-object", "-w", "--no-filters", "--stdin", input=content).strip()
             entries.append(f"100644 {oid}\t{path}\0")
+        entries += [f"160000 {commit}\t{path}\0" for path, commit in (submodules or {}).items()]
         if entries:
-            self.run("update-index", "--add", "--replace", "-z", "--index-info", input="".join(entries).encode())
+            self.run("update-index", "--add", "--replace", "-z", "--index-info", input=os.fsencode("".join(entries)))
 
     def drop_stale_lock(self) -> None:
         """Remove a left-over index.lock. Only called with the task's locks held and no agent alive; a git of the user's that is at work gets its time."""
@@ -424,13 +467,16 @@ class Worktree:
             raise AutonomousError(f"another git process works in {self.path}", f"rm {lock}")
         lock.unlink(missing_ok=True)
 
-    def restore(self, tree: str, keep: Sequence[str] = ()) -> None:
+    def restore(self, tree: str, keep: Iterable[str] = ()) -> None:
         """Put index and files back to exactly `tree` and remove what is untracked; ignored files and the paths in `keep` stay."""
         workers = f"checkout.workers={os.cpu_count() or 1}"
+        self.drop_stale_lock()
         self.run("-c", workers, "read-tree", "--reset", "-u", "--no-recurse-submodules", tree)
-        for path in self.untracked():
+        listing = self.listing()
+        kept = [*keep, *nested.repositories(self.path, listing)]
+        for path in listing.untracked:
             target = self.path / path
-            if not path.endswith("/") and not below(path, keep) and inside(self.path, target):
+            if not below(path, kept) and nested.inside(self.path, target):
                 target.unlink(missing_ok=True)
 
     def status(self) -> list[tuple[str, str]]:
@@ -453,54 +499,23 @@ class Worktree:
         """Whether index and files are as in HEAD."""
         return not self.status()
 
-    def as_staged(self, keep: Sequence[str] = ()) -> bool:
-        """Whether the files are as in the index, the untracked paths in `keep` aside."""
-        return all(xy[1] == " " or (xy == "??" and any(below(k, [path]) for k in keep)) for xy, path in self.status())
+    def as_tree(self, tree: str, keep: Iterable[str] = ()) -> bool:
+        """Whether index and files are as in `tree`, the paths in `keep` and nested repositories aside."""
+        listing = self.listing()
+        kept = [*keep, *nested.repositories(self.path, listing), *listing.gitlinks]
+        changed = (*listing.untracked, *listing.modified)
+        return all(below(path, kept) for path in changed) and self.run("write-tree").strip() == tree
+
+
+def nested_repositories(root: Path, untracked: Sequence[str]) -> list[str]:
+    """Of the untracked paths those that belong to another repository."""
+    return nested.repositories(root, Listing(tuple(untracked), (), (), ()))
 
 
 def below(path: str, folders: Iterable[str]) -> bool:
     """Whether `path` is one of `folders` or lies in one."""
-    return any(path == folder.rstrip("/") or path.startswith(folder.rstrip("/") + "/") for folder in folders)
-
-
-def inside(root: Path, path: Path) -> bool:
-    """Whether the folder of `path` really lies in `root`, links followed."""
-    return Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(root))
-
-
-def nested_repositories(root: Path, untracked: Sequence[str]) -> list[str]:
-    """Of the untracked paths those that belong to another repository: git's own findings, `.git` by any spelling, and bare layouts.
-
-    After one `git add` such a folder is a gitlink, and every later status would run the filters that its own configuration names.
-    """
-    found: dict[str, None] = {}
-    heads = []
-    for path in untracked:
-        if path.endswith("/"):
-            found[path.rstrip("/")] = None
-            continue
-        parts = path.split("/")
-        for index, part in enumerate(parts):
-            if is_git_dir_name(part):
-                found["/".join(parts[:index]) or part] = None
-                break
-        if parts[-1] == "HEAD":
-            heads.append("/".join(parts[:-1]))
-    for folder in heads:
-        if folder and all((root / folder / name).is_dir() for name in ("objects", "refs")):
-            found[folder] = None
-    return list(found)
-
-
-def is_git_dir_name(name: str) -> bool:
-    """Whether some file system takes `name` for `.git`: git itself refuses these (core.protectNTFS, core.protectHFS), and aborts."""
-    plain = "".join(c for c in name if c not in HFS_IGNORED).lower().rstrip(". ")
-    return plain in (".git", "git~1") or plain.startswith((".git:", ".git::"))
-
-
-HFS_IGNORED = frozenset(
-    "\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u206a\u206b\u206c\u206d\u206e\u206f\ufeff"
-)
+    plain = path.rstrip("/")
+    return any(plain == folder or plain.startswith(folder + "/") for folder in folders)
 
 
 def check_branch_name(repository: Repository, name: str) -> None:

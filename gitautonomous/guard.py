@@ -6,54 +6,80 @@ Other refs move freely, and so do the `branch.*` settings that git itself writes
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pygit2
 
 from .git import Repository, Worktree
 
+Snapshot = dict[str, str]
+"""A fingerprint of each thing that git obeys on this machine, by its name. No values: they may be secrets."""
 
-def snapshot(repository: Repository, worktree: Worktree) -> dict[str, str]:
-    """A fingerprint of each thing that git obeys on this machine, by its name."""
+
+def snapshot(repository: Repository, worktree: Worktree) -> Snapshot:
     common = repository.common_dir
-    found = {
-        "config": _config(common / "config"),
-        "hooks": _folder(common / "hooks"),
-        "info": _folder(common / "info"),
-        "config of the worktree": _config(worktree.git_dir / "config.worktree"),
-        "registration of the worktree": _files(worktree.git_dir / name for name in ("gitdir", "commondir")),
-    }
-    return {name: value for name, value in found.items() if value}
+    return dict(
+        (
+            *_config("", common / "config"),
+            *_config(" of the main worktree", common / "config.worktree"),
+            *_config(" of the task's worktree", worktree.git_dir / "config.worktree"),
+            *_files("hooks/", _below(common / "hooks")),
+            *_files("info/", _below(common / "info")),
+            *_files("the worktree's ", (worktree.git_dir / name for name in ("gitdir", "commondir"))),
+        )
+    )
 
 
-def difference(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """The names of what changed."""
-    return sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+def remember(path: Path, taken: Snapshot) -> str:
+    """Keep a snapshot in a file, so that a difference can be named. Returns its fingerprint, by which a difference is known."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(taken))
+    temporary.replace(path)
+    return fingerprint(taken)
 
 
-def _config(path: Path) -> str:
-    if not path.exists():
-        return ""
+def fingerprint(taken: Snapshot) -> str:
+    return _digest(json.dumps(taken, sort_keys=True).encode())
+
+
+def difference(path: Path, before: str, now: Snapshot) -> list[str]:
+    """The names of what changed since the snapshot with the fingerprint `before`, which was kept at `path`; empty when nothing did."""
+    if fingerprint(now) == before:
+        return []
     try:
-        entries = [
-            f"{entry.name}\n{entry.value}" for entry in pygit2.Config(str(path)) if not entry.name.startswith("branch.")
-        ]
+        kept: Snapshot = json.loads(path.read_text())
+    except (OSError, ValueError):
+        kept = {}
+    if fingerprint(kept) != before:
+        return ["configuration or hooks"]
+    return sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
+
+
+def _config(whose: str, path: Path) -> Iterator[tuple[str, str]]:
+    if not path.exists():
+        return
+    values: dict[str, list[str]] = {}
+    try:
+        for entry in pygit2.Config(str(path)):
+            if not entry.name.startswith("branch."):
+                values.setdefault(entry.name, []).append(entry.value or "")
     except (pygit2.GitError, ValueError):
-        return "unreadable"
-    return _digest("\0".join(entries).encode("utf-8", "surrogateescape"))
+        yield f"configuration{whose}", "unreadable"
+    for name, found in values.items():
+        yield f"configuration{whose}: {name}", _digest("\0".join(found).encode("utf-8", "surrogateescape"))
 
 
-def _folder(path: Path) -> str:
-    return _files(sorted(path.iterdir())) if path.is_dir() else ""
+def _below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*")) if folder.is_dir() else []
 
 
-def _files(paths: object) -> str:
-    parts = []
-    for path in paths:  # type: ignore[attr-defined]
+def _files(whose: str, paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    for path in paths:
         if path.is_file():
-            parts.append(os.fsencode(path.name) + b"\0" + path.read_bytes() + bytes([os.access(path, os.X_OK)]))
-    return _digest(b"\0".join(parts)) if parts else ""
+            yield f"{whose}{path.name}", _digest(path.read_bytes() + bytes([os.access(path, os.X_OK)]))
 
 
 def _digest(data: bytes) -> str:

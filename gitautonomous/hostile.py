@@ -61,7 +61,8 @@ def write(root: Path, path: str, content: bytes, *, attic: Path) -> list[str]:
                 moved.append(_put_away(opened[-1], name, path, attic))
         except FileNotFoundError:
             pass
-        temporary = f".{name}.{uuid.uuid4().hex[:8]}"
+        temporary = f".{name}.new"  # always the same: what a killed writer left is replaced, and never committed
+        _make_room(opened[-1], temporary, attic)
         descriptor = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=opened[-1]
         )
@@ -78,13 +79,35 @@ def write(root: Path, path: str, content: bytes, *, attic: Path) -> list[str]:
     return moved
 
 
+def put_away(root: Path, path: str, attic: Path) -> str:
+    """Move what stands at `root/path` into `attic`, whatever it is; the folders above it must be plain. Returns a sentence. Raises OSError."""
+    *folders, name = path.split("/")
+    opened = [os.open(root, _DIRECTORY)]
+    try:
+        for folder in folders:
+            opened.append(os.open(folder, _DIRECTORY, dir_fd=opened[-1]))
+        return _put_away(opened[-1], name, path, attic)
+    finally:
+        for descriptor in reversed(opened):
+            os.close(descriptor)
+
+
+def _make_room(parent: int, name: str, attic: Path) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        _put_away(parent, name, name, attic)
+
+
 def _enter(parent: int, folder: str, shown: str, attic: Path, moved: list[str]) -> int:
     try:
         return os.open(folder, _DIRECTORY, dir_fd=parent)
     except FileNotFoundError:
         pass
     except PermissionError:
-        os.chmod(folder, 0o755, dir_fd=parent, follow_symlinks=False)
+        _open_up(parent, folder)
         return os.open(folder, _DIRECTORY, dir_fd=parent)
     except (NotADirectoryError, OSError):
         moved.append(_put_away(parent, folder, shown, attic))
@@ -92,8 +115,20 @@ def _enter(parent: int, folder: str, shown: str, attic: Path, moved: list[str]) 
     return os.open(folder, _DIRECTORY, dir_fd=parent)
 
 
+def _open_up(parent: int, folder: str) -> None:
+    """Give ourselves every right to a folder, and to nothing that a link in its place points to."""
+    if not hasattr(os, "O_PATH"):
+        os.chmod(folder, 0o755, dir_fd=parent, follow_symlinks=False)
+        return
+    descriptor = os.open(folder, os.O_PATH | _DIRECTORY, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{descriptor}", 0o755)
+    finally:
+        os.close(descriptor)
+
+
 def _put_away(parent: int, name: str, shown: str, attic: Path) -> str:
-    """Move `name` into the attic as it is: a rename where the file system allows it, else deletion of the link or special file itself."""
+    """Move `name` into the attic, which is on the same file system, as it is."""
     attic.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = attic / f"{uuid.uuid4().hex[:8]}-{name.lstrip('.')}"
     os.rename(name, target, src_dir_fd=parent)

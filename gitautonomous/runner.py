@@ -83,7 +83,9 @@ class Runner:
     def _sessions(self, records: list[journal.Record]) -> Next:
         """Session after session, until there is a reason to stop."""
         self._remember(records)
-        self._recover(records)
+        stop = self._recover(records)
+        if stop is not None:
+            return stop
         if self.resume_last and self.thread is None:
             self.thread = journal.last_thread(records)
         while True:
@@ -227,7 +229,7 @@ class Runner:
             thread=self.thread,
             offset=transcript.stat().st_size if transcript.exists() else 0,
             full=workspace.task.options.network,
-            guard=guard.snapshot(workspace.repository, workspace.worktree),
+            guard=guard.remember(workspace.guard_file, guard.snapshot(workspace.repository, workspace.worktree)),
         )
         workspace.journal.append(
             "attempt",
@@ -333,6 +335,8 @@ class Runner:
         self._count(attempt, turn, end, closed)
         self._tell(attempt, end, closed)
         self._leave_if_told()
+        if closed.alarm:
+            return Next(False, state=states.FAILED, reason=f"session {attempt.number}: {closed.alarm}", status=3)
         return self._after(end)
 
     def _spent(self, turn: Turn) -> Usage | None:
@@ -394,12 +398,12 @@ class Runner:
 
     # -- what was left by others -------------------------------------------------------------------------------------------------------------------
 
-    def _recover(self, records: list[journal.Record]) -> None:
-        """Close the attempt of a runner that died: adopt its Codex where it still lives, else end what is left of it."""
+    def _recover(self, records: list[journal.Record]) -> Next | None:
+        """Close the attempt of a runner that died: adopt its Codex where it still lives, else end what is left of it. Returns a decision as `_session`."""
         record = journal.open_attempt(records)
         self._read_task(self.workspace.tip())
         if record is None:
-            return
+            return None
         attempt = Attempt(**{key: record[key] for key in Attempt.__dataclass_fields__})
         self.history = read_history(self.workspace.objects, self.workspace.tip(), self.workspace.task)
         if self.history.last.number >= attempt.number:
@@ -410,7 +414,7 @@ class Runner:
                 outcome=self.history.last.outcome,
                 thread=self.history.last.thread,
             )
-            return
+            return None
         turn, began = Turn(), time.monotonic()
         who = self._orphan(record)
         if who is not None:
@@ -432,7 +436,7 @@ class Runner:
         transcript = self.workspace.transcript(attempt.number)
         ended = transcript.stat().st_mtime if transcript.exists() else time.time()
         end, model_name = self._classify(turn, supervision, attempt, ended)
-        self._close(attempt, turn, end, model_name, time.monotonic() - began)
+        return self._close(attempt, turn, end, model_name, time.monotonic() - began)
 
     def _orphan(self, record: journal.Record) -> process.ProcessId | None:
         """The Codex of an open attempt, where it still lives. A runner that died before it could write it down left its lock with it."""
@@ -445,6 +449,9 @@ class Runner:
         return next(iter(process.holders(lock)), None)
 
     def _commit_by_hand(self) -> None:
+        mended = closing.mend_pointer(self.workspace)
+        if mended:
+            self.screen.note(mended)
         head = self.workspace.worktree.head()
         if head != self.workspace.ref:
             raise AutonomousError(

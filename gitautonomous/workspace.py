@@ -48,9 +48,14 @@ class Workspace:
         self.repository.make_state_dir("tasks", self.task.name, "sessions")
         return self.repository.task_dir(self.task.name)
 
-    @property
+    @cached_property
     def attic(self) -> Path:
-        return self.repository.state_dir / "attic" / self.task.name
+        """Where things go that must leave the worktree, by a rename: on the worktree's file system."""
+        here = self.repository.make_state_dir("attic")
+        worktree = self.worktree.path
+        if here.stat().st_dev == worktree.stat().st_dev:
+            return here / self.task.name
+        return worktree.parent / f"{worktree.name}.attic"
 
     @cached_property
     def journal(self) -> Journal:
@@ -59,6 +64,11 @@ class Workspace:
     @property
     def word_file(self) -> str:
         return str(self.directory / "state")
+
+    @property
+    def guard_file(self) -> Path:
+        """The repository's configuration and hooks as the newest attempt found them, in fingerprints."""
+        return self.directory / "guard.json"
 
     @property
     def access(self) -> Access:
