@@ -10,15 +10,31 @@ import hashlib
 import os
 import random
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from . import checks, closing, codex, guard, journal, locks, model, process, prompt, resources, show, states, stopping
+from . import (
+    checks,
+    closing,
+    codex,
+    detach,
+    guard,
+    journal,
+    locks,
+    model,
+    process,
+    prompt,
+    resources,
+    show,
+    states,
+    stopping,
+)
 from .checks import CheckResult
 from .closing import Attempt, Closed
 from .ends import End, EndKind, RolloutFacts, classify
@@ -44,13 +60,21 @@ class Runner:
     """Supervises one task. `run` returns the decision that ended it, or raises Interrupted / AutonomousError."""
 
     def __init__(
-        self, workspace: Workspace, limits: Limits, screen: Screen, *, delay: float, resume_last: bool
+        self,
+        workspace: Workspace,
+        limits: Limits,
+        screen: Screen,
+        *,
+        delay: float,
+        resume_last: bool,
+        detached: bool = False,
     ) -> None:
         self.workspace = workspace
         self.limits = limits
         self.screen = screen
         self.delay = delay
         self.resume_last = resume_last
+        self.detached = detached
         self.standing = Standing()
         self.history: History | None = None
         self.thread: str | None = None
@@ -69,16 +93,34 @@ class Runner:
 
     # -- the loop ------------------------------------------------------------------------------------------------------------------------------
 
-    def run(self) -> Next:
-        with self._locked() as lock, self._signals(), self._kept_worktree():
+    def run(self) -> Next | None:
+        """Run sessions. Returns None where a detached runner, a process of its own, does it from now on."""
+        with self._locked() as lock:
+            records = self.workspace.journal.read()
+            if self.detached:
+                if not detach.detach(self.workspace.log, lambda: stopping.sign(lock)):
+                    return None
+                self.screen = Screen(sys.stderr)
             self.me = stopping.sign(lock)
-            try:
-                step = self._sessions(self.workspace.journal.read())
-            except StopAsked:
-                step = Next(False, state=states.PAUSED, reason="it was asked to stop after its session")
-            finally:
-                stopping.take_back(self.workspace.directory)
-            return self._last_word(step)
+            with self._signals(), self._kept_worktree():
+                return self._to_the_end(records)
+
+    def _to_the_end(self, records: list[journal.Record]) -> Next:
+        """Run sessions and leave the last word, also where no decision ends them but an error."""
+        try:
+            step = self._sessions(records)
+        except StopAsked:
+            step = Next(False, state=states.PAUSED, reason="it was asked to stop after its session")
+        except Interrupted:
+            raise
+        except Exception as error:
+            with suppress(AutonomousError, OSError):
+                reason = error.message if isinstance(error, AutonomousError) else f"{type(error).__name__}: {error}"
+                self._last_word(Next(False, state=states.FAILED, reason=reason))
+            raise
+        finally:
+            stopping.take_back(self.workspace.directory)
+        return self._last_word(step)
 
     def _sessions(self, records: list[journal.Record]) -> Next:
         """Session after session, until there is a reason to stop."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from . import checklist, codex, config, doctor, git, hostile, listing, model, ready, states
+from . import activity, checklist, codex, config, doctor, git, hostile, listing, model, ready, states, stopping
 from .config import Approvals, Settings
 from .errors import AutonomousError, NeedsPerson
 from .git import Repository, Worktree
@@ -36,6 +36,7 @@ class Request:
     auto_continue: bool = True
     plan: bool = False
     resume_last: bool = False
+    detach: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,28 @@ class Place:
         """The tasks that have a branch here."""
         prefix = f"refs/heads/{self.settings.branch_prefix}"
         return [ref[len(prefix) :] for ref in self.objects.refs(prefix)]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of `start` or `resume`. `step`: the decision that ended the run, None where a detached runner has taken over."""
+
+    place: Place
+    name: str
+    step: Next | None
+
+    def to_json(self) -> dict[str, object]:
+        """The task as `list --json` has it, with the process (`pid`) and the `log` of a detached runner."""
+        directory = self.place.repository.task_dir(self.name)
+        who = stopping.runner(directory) if self.step is None else None
+        known = listing.to_json(look_up(self.place, self.name))
+        return known | {"pid": who.pid if who else None, "log": str(directory / "runner.log") if who else None}
+
+
+def look_up(place: Place, name: str) -> listing.Fields:
+    """One task as a listing has it."""
+    prefix = place.settings.branch_prefix
+    return listing.tasks(str(place.repository.common_dir), prefix, time.time(), only=name)[0]
 
 
 def open_place(flags: Mapping[str, object], ask: Ask | None, *, base: str | None = None) -> Place:
@@ -105,12 +128,13 @@ def start(
     name: str | None = None,
     base: str | None = None,
     replace_old: bool = False,
-) -> tuple[str, Next]:
-    """Make a task and run it. Returns its name and the decision that ended the run. Everything is checked before anything is made."""
+) -> Result:
+    """Make a task and run it. Everything is checked before anything is made."""
     goal = model.check_goal(goal)
     if name is not None:
         model.check_name(name)
     place = open_place(request.flags, ask, base=base)
+    refuse_nested(place)
     repository = place.repository
     base_name, base_commit = resolve_base(repository, base)
     wanted = name or model.slug(goal, datetime.now())
@@ -146,7 +170,20 @@ def start(
     screen.note(f"task {task.name}: branch {place.branch(task.name)}, worktree {worktree.path}")
     make_ready(place, task, worktree, screen)
     workspace = workspace_of(place, task, worktree, engine)
-    return task.name, run(workspace, request, screen)
+    return Result(place, task.name, run(workspace, request, screen))
+
+
+def refuse_nested(place: Place) -> None:
+    """Raise AutonomousError inside a session of a task here: an agent that starts runners would have nobody to answer to, and no end."""
+    thread = os.environ.get("CODEX_THREAD_ID")
+    folder = place.repository.state_dir / "tasks"
+    if config.ATTEMPT in os.environ or (
+        thread and folder.is_dir() and any(activity.is_agent(task, thread) for task in folder.iterdir())
+    ):
+        raise AutonomousError(
+            "this is a session of a task already, and an agent runs no tasks of its own",
+            "write it below '## Proposed' in task_list.md, for a person to decide",
+        )
 
 
 def resolve_base(repository: Repository, base: str | None) -> tuple[str, str]:
@@ -251,9 +288,10 @@ def replace_task(place: Place, name: str, engine: codex.Codex, screen: Screen) -
 # -- resume --------------------------------------------------------------------------------------------------------------------------------------
 
 
-def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> tuple[str, Next]:
+def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> Result:
     """Go on with a task: this worktree's, the named one, else the newest unfinished."""
     place = open_place(request.flags, ask)
+    refuse_nested(place)
     name = name if name is not None else default_task(place)
     bring_here(place, name, screen)
     task = read_task(place, name)
@@ -268,7 +306,7 @@ def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> tupl
     if made:
         make_ready(place, task, worktree, screen)
     workspace = workspace_of(place, task, worktree, engine)
-    return name, run(workspace, request, screen)
+    return Result(place, name, run(workspace, request, screen))
 
 
 def task_here(place: Place) -> str | None:
@@ -304,7 +342,7 @@ def only_running(place: Place) -> str:
 
 def newest(place: Place, name: str) -> str:
     """How far a task is and its newest commit, in words."""
-    task = listing.tasks(str(place.repository.common_dir), place.settings.branch_prefix, time.time(), only=name)[0]
+    task = look_up(place, name)
     subject = place.objects.commit(str(task["tip"])).message.partition("\n")[0]
     items = f"{task['done']}/{task['total']} items, " if task["total"] else ""
     return f"{items}commit {str(task['tip'])[:10]}: {model.one_line(subject, 72)}"
@@ -441,6 +479,13 @@ def ensure_worktree(place: Place, task: Task, screen: Screen) -> tuple[Worktree,
     if entry is not None:
         repository.remove_worktree(entry.path)
     path = repository.worktree_path(task.name, place.settings.worktree_root)
+    there = next((entry for entry in repository.worktrees() if entry.path == path and path.exists()), None)
+    if there is not None:
+        on = (there.branch or "no branch").removeprefix("refs/heads/")
+        raise AutonomousError(
+            f"the worktree of '{task.name}' is on {model.one_line(on, 80)}, not on {branch}",
+            f"git -C {path} switch {branch}",
+        )
     if os.path.lexists(path):
         raise AutonomousError(f"{path} exists, but is not the worktree of '{task.name}'", f"mv {path} {path}.old")
     worktree = repository.add_worktree(path, branch)
@@ -462,8 +507,8 @@ def workspace_of(place: Place, task: Task, worktree: Worktree, engine: codex.Cod
     )
 
 
-def run(workspace: Workspace, request: Request, screen: Screen) -> Next:
-    """Run sessions until there is a reason to stop."""
+def run(workspace: Workspace, request: Request, screen: Screen) -> Next | None:
+    """Run sessions until there is a reason to stop. None: a detached runner took over."""
     options, settings = workspace.task.options, workspace.settings
     given = {key for key, value in request.flags.items() if value is not None}
     limits = Limits(
@@ -473,7 +518,14 @@ def run(workspace: Workspace, request: Request, screen: Screen) -> Next:
         auto_continue=request.auto_continue,
         plan=request.plan,
     )
-    return Runner(workspace, limits, screen, delay=workspace.settings.delay, resume_last=request.resume_last).run()
+    return Runner(
+        workspace,
+        limits,
+        screen,
+        delay=workspace.settings.delay,
+        resume_last=request.resume_last,
+        detached=request.detach,
+    ).run()
 
 
 # -- looking -------------------------------------------------------------------------------------------------------------------------------------
@@ -482,7 +534,7 @@ def run(workspace: Workspace, request: Request, screen: Screen) -> Next:
 def status(place: Place, name: str) -> dict[str, object]:
     """One task in full, as the JSON object of `list` with its goal, items, sessions, checks and options."""
     name = known_task(place, name)
-    task = listing.tasks(str(place.repository.common_dir), place.settings.branch_prefix, time.time(), only=name)[0]
+    task = look_up(place, name)
     known = listing.to_json(task)
     tip = str(task["tip"])
     content = place.objects.read(tip, f".autonomous/{name}/task_list.md") or b""

@@ -62,6 +62,11 @@ class Workspace:
         return Journal(self.directory / "journal.jsonl")
 
     @property
+    def log(self) -> Path:
+        """What a runner without a terminal prints."""
+        return self.directory / "runner.log"
+
+    @property
     def word_file(self) -> str:
         return str(self.directory / "state")
 

@@ -11,12 +11,11 @@ import typer
 
 from .. import show, states
 from ..errors import UsageError
-from .common import TaskName, ask
+from .common import TaskName, ask, print_json
 
 if TYPE_CHECKING:
-    from ..model import Next
     from ..screen import Screen
-    from ..tasks import Request
+    from ..tasks import Request, Result
 
 MaxSessions = Annotated[
     int | None,
@@ -46,6 +45,8 @@ MaxTokens = Annotated[
 ]
 MaxTime = Annotated[str | None, typer.Option("--max-time", metavar="DUR", help="Stop after this time: 90, 10m, 2h30m.")]
 Plan = Annotated[bool, typer.Option("--plan", help="Stop when the task list is written, for a look at it.")]
+Detach = Annotated[bool, typer.Option("-d", "--detach", help="Go on in the background, also when the terminal closes.")]
+ResultAsJson = Annotated[bool, typer.Option("--json", help="Print the task as one JSON object.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors and the last line.")]
 
 
@@ -78,6 +79,8 @@ def start(
     no_check: NoCheck = False,
     max_tokens: MaxTokens = None,
     max_time: MaxTime = None,
+    detach: Detach = False,
+    as_json: ResultAsJson = False,
     quiet: Quiet = False,
 ) -> int:
     """Start a new task: a branch, a worktree, and sessions until it is finished."""
@@ -99,10 +102,11 @@ def start(
         no_check,
         max_tokens,
         max_time,
+        detach,
     )
     with screen_for(quiet) as screen:
-        task, step = tasks.start(text, request, ask, screen, name=name, base=base, replace_old=replace)
-    return report(task, step)
+        result = tasks.start(text, request, ask, screen, name=name, base=base, replace_old=replace)
+    return report(result, as_json)
 
 
 def resume(
@@ -121,6 +125,8 @@ def resume(
     no_check: NoCheck = False,
     max_tokens: MaxTokens = None,
     max_time: MaxTime = None,
+    detach: Detach = False,
+    as_json: ResultAsJson = False,
     quiet: Quiet = False,
 ) -> int:
     """Go on with a task, in a fresh Codex session or in the same thread."""
@@ -141,10 +147,11 @@ def resume(
         no_check,
         max_tokens,
         max_time,
+        detach,
     )
     with screen_for(quiet) as screen:
-        name, step = tasks.resume(task, request, ask, screen)
-    return report(name, step)
+        result = tasks.resume(task, request, ask, screen)
+    return report(result, as_json)
 
 
 def make_request(
@@ -162,6 +169,7 @@ def make_request(
     no_check: bool,
     max_tokens: int | None,
     max_time: str | None,
+    detach: bool,
 ) -> Request:
     from ..tasks import Request
 
@@ -185,6 +193,7 @@ def make_request(
         auto_continue=not no_auto_continue,
         plan=plan,
         resume_last=resume_last,
+        detach=detach,
     )
 
 
@@ -223,9 +232,19 @@ def screen_for(quiet: bool) -> Iterator[Screen]:
         yield screen
 
 
-def report(task: str, step: Next) -> int:
-    """The last line of a run, and what to type next."""
-    print(f"{task}: {step.state}" + (f", {show.one_line(step.reason)}" if step.reason else ""), flush=True)
+def report(result: Result, as_json: bool) -> int:
+    """The last line of a run, or what there is to know of one that goes on in the background, and what to type next. Returns the exit status."""
+    task, step = result.name, result.step
+    if as_json:
+        print_json({"schema": 1, "task": result.to_json()})
+    if step is None:
+        if not as_json:
+            print(f"{task}: runs in the background", flush=True)
+        print(f"hint: git autonomous attach {task}    # watch it; Ctrl-C leaves it running", file=sys.stderr)
+        print(f"hint: git autonomous stop {task}", file=sys.stderr)
+        return 0
+    if not as_json:
+        print(f"{task}: {step.state}" + (f", {show.one_line(step.reason)}" if step.reason else ""), flush=True)
     hint = {
         states.FAILED: f"git autonomous doctor    # then: git autonomous resume {task}",
         states.STALLED: f"git autonomous log {task}",
