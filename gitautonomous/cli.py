@@ -14,7 +14,7 @@ import typer
 import typer.exceptions
 
 from . import __version__, show
-from .commands import look, run, stop, tools
+from .commands import change, look, run, settings, stop, tools
 from .errors import AutonomousError, UsageError
 
 app = typer.Typer(
@@ -85,9 +85,17 @@ def root(
         print(context.get_help())
 
 
-def add(name: str, function: Callable[..., int], *examples: str) -> None:
+def add(name: str, function: Callable[..., int], *examples: str, to: typer.Typer = app) -> None:
     """One line of the table of commands."""
-    app.command(name, epilog="Examples: " + "    ".join(f"git autonomous {example}" for example in examples))(function)
+    epilog = "\n".join(("\b", "Examples:", *(f"  git autonomous {example}" for example in examples)))
+    to.command(name, epilog=epilog)(function)
+
+
+def group(name: str, help: str) -> typer.Typer:
+    """A command that has commands of its own."""
+    made = typer.Typer(help=help, rich_markup_mode=None)
+    app.add_typer(made, name=name)
+    return made
 
 
 add("start", run.start, 'start "Build a REST API for a todo app" --check "make test"', "start --file goal.md --plan")
@@ -96,5 +104,14 @@ add("list", look.list_tasks, "list", "list --json")
 add("status", look.status, "status", "status todo-api --json")
 add("log", look.log, "log todo-api", "log -f")
 add("stop", stop.stop, "stop todo-api", "stop --after-session", "stop --all")
+add("remove", change.remove, "remove todo-api")
+add("restore", change.restore, "restore todo-api", "restore todo-api --list")
+add("prune", change.prune, "prune --dry-run", "prune")
+add("init", settings.init, "init")
+config = group("config", "Get, set and list settings, whichever place they stand in.")
+add("get", settings.get, "config get silenceTimeout --show-origin", to=config)
+add("set", settings.set_value, "config set checks 'npm test' 'npm run lint'", "config set --global delay 10", to=config)
+add("unset", settings.unset, "config unset checks", to=config)
+add("list", settings.list_settings, "config list --show-origin", to=config)
 add("doctor", tools.doctor, "doctor")
 add("demo", tools.demo, "demo")
