@@ -1,4 +1,7 @@
-"""Advisory locks by flock: released by the kernel when their holder dies, whatever killed it."""
+"""Advisory locks by flock: released by the kernel when their holder dies, whatever killed it.
+
+Light on purpose (no contextlib): `git autonomous list` imports this.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 def open_lock(path: str, *, inheritable: bool = False) -> int:
@@ -48,15 +49,18 @@ def is_held(path: str) -> bool:
     return False
 
 
-@contextmanager
-def exclusive(path: str) -> Iterator[None]:
+class exclusive:
     """Hold the lock for the length of a `with` block, waiting for it as long as it takes."""
-    descriptor = open_lock(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._descriptor = open_lock(self._path)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
 
 
 def owner(path: str) -> str:
