@@ -46,7 +46,7 @@ _LOOKALIKES = 100
 
 @dataclass(frozen=True)
 class Kind:
-    """A type of setting. `read` takes text or the type's own value and raises ValueError for anything else."""
+    """A type of setting. `read` takes text or the type's own value and raises ValueError for anything else; `example` is a word of a shell."""
 
     description: str
     example: str
@@ -132,8 +132,9 @@ _COMMANDS = Kind("commands, one a line", "'make test'", _read_commands)
 _PREFIX = Kind("the beginning of a branch name, with a final /", "autonomous/", _read_prefix)
 
 
-def _setting(default: object, kind: Kind, help: str, *, guarded: bool = False) -> Any:
-    return dataclasses.field(default=default, metadata={"kind": kind, "help": help, "guarded": guarded})
+def _setting(default: object, kind: Kind, help: str, *, guarded: bool = False, example: str = "") -> Any:
+    metadata = {"kind": kind, "help": help, "guarded": guarded, "example": example or kind.example}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,13 @@ class Settings:
     profile: str | None = _setting(None, _TEXT, "Codex profile", guarded=True)
     sandbox_network: bool = _setting(False, _SWITCH, "open the network inside the sandbox", guarded=True)
     network: bool = _setting(False, _SWITCH, "run the agent without a sandbox: full access", guarded=True)
-    setup: tuple[str, ...] = _setting((), _COMMANDS, "commands that make a new worktree ready", guarded=True)
+    setup: tuple[str, ...] = _setting(
+        (), _COMMANDS, "commands that make a new worktree ready", guarded=True, example="'npm ci'"
+    )
     checks: tuple[str, ...] = _setting((), _COMMANDS, "commands that must pass before work counts", guarded=True)
-    notify: str | None = _setting(None, _TEXT, "command that is told when a task stops", guarded=True)
+    notify: str | None = _setting(
+        None, _TEXT, "command that is told when a task stops", guarded=True, example="~/bin/tell-me"
+    )
     assisted_by: bool = _setting(True, _SWITCH, "name the model in an Assisted-by trailer")
     delay: float = _setting(3.0, _SECONDS, "pause between two sessions")
     max_sessions: int = _setting(0, _COUNT, "sessions of one task (0: three an item and five)")
@@ -180,6 +185,7 @@ class Setting:
     help: str
     default: object
     guarded: bool
+    example: str
 
     @property
     def key(self) -> str:
@@ -194,8 +200,7 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = tuple(
-    Setting(field.name, field.metadata["kind"], field.metadata["help"], field.default, field.metadata["guarded"])
-    for field in dataclasses.fields(Settings)
+    Setting(field=field.name, default=field.default, **field.metadata) for field in dataclasses.fields(Settings)
 )
 
 
@@ -325,7 +330,7 @@ def _from_git(git_config: Sequence[tuple[str, str, str]]) -> Iterator[_Given]:
             hint = f"git config {option}--unset-all {shlex.quote(key)}"
             names = [_SECTION + each.key for each in SETTINGS]
             raise UsageError(f"{source}: there is no setting {key}{_nearest(key, names)}", hint)
-        hint = f"git config {option}{_SECTION}{setting.key} {setting.kind.example}"
+        hint = f"git config {option}{_SECTION}{setting.key} {setting.example}"
         read = parse(setting, value, source=source, hint=hint)
         if isinstance(read, tuple):
             read = commands[scope, setting.field] = (*commands.get((scope, setting.field), ()), *read) if read else ()
