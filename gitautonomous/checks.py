@@ -38,12 +38,14 @@ def verdict(results: Sequence[CheckResult]) -> str:
 def run_checks(
     workspace: Workspace, on_check: Callable[[str], None], stopped: Callable[[], bool]
 ) -> tuple[CheckResult, ...] | None:
-    """Run the task's checks in order, all of them. `on_check` is told each command before it starts.
+    """Run the task's checks in order, all of them, and end what they leave behind. `on_check` is told each command before it starts.
 
     Once `stopped` is true, the check at work is ended, and None returned: nothing is known then.
     """
     results = []
+    name, _, value = workspace.marker.partition("=")
     with workspace.private_tmpdir() as tmpdir:
+        environment = {**codex.environment(tmpdir, workspace.worktree.path), name: value}
         for command in workspace.task.checks:
             if stopped():
                 return None
@@ -59,7 +61,7 @@ def run_checks(
             done = process.run(
                 argv,
                 cwd=workspace.worktree.path,
-                env=codex.environment(tmpdir),
+                env=environment,
                 timeout=workspace.settings.check_timeout or None,
                 should_stop=stopped,
             )
@@ -69,6 +71,8 @@ def run_checks(
                     command, done.returncode, round(time.monotonic() - began, 1), output[-TAIL:], done.timed_out
                 )
             )
+            if workspace.access.full:  # nothing survives its sandbox
+                process.sweep(workspace.marker)
             codex.clean_leftovers(workspace.worktree.path)
     return None if stopped() else tuple(results)
 

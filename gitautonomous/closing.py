@@ -7,6 +7,7 @@ they changed is put back, and the commit moves the branch by compare-and-swap.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,19 +67,26 @@ def outcome_of(end: End) -> str:
     return "timed-out" if end.kind is EndKind.timed_out else "failed"
 
 
-def end_survivors(workspace: Workspace, attempt: Attempt) -> None:
-    """Make sure that nothing of the attempt lives any more. Raises NeedsPerson when something cannot be ended."""
-    process.sweep(attempt.marker)
-    lock = str(workspace.directory / "agent.lock")
-    if locks.is_held(lock):
-        descriptor = locks.open_lock(lock)
-        try:
-            if not locks.try_lock(descriptor, patience=5.0):
-                raise NeedsPerson(
-                    f"a process of session {attempt.number} is still alive and could not be ended", f"fuser -v {lock}"
-                )
-        finally:
-            os.close(descriptor)
+def end_survivors(workspace: Workspace, attempt: Attempt | None, thread: str | None) -> None:
+    """Make sure that nothing of the attempt, and no check, lives any more. Raises NeedsPerson when something cannot be ended."""
+    markers = [workspace.marker]
+    if attempt is not None:
+        threads = {attempt.thread, thread} - {None}
+        markers += [attempt.marker, *(f"CODEX_THREAD_ID={thread}" for thread in threads)]
+    lock = workspace.directory / "agent.lock"
+    process.sweep(*markers)
+    began, suspects = time.monotonic(), None
+    while locks.is_held(str(lock)):
+        # By what was not marked yet when it was looked for, or by the agent of an attempt that nobody knows.
+        if time.monotonic() > began + 10.0:
+            raise NeedsPerson("a process of an earlier session could not be ended", f"fuser -v {lock}")
+        holders = set(process.holders(lock))
+        suspects = holders if suspects is None else suspects & holders
+        if time.monotonic() > began + 1.0:  # listings have the lock open for a moment too
+            for who in suspects:
+                process.terminate(who)
+        time.sleep(0.05)
+        process.sweep(*markers)
     codex.clean_leftovers(workspace.worktree.path)
 
 
@@ -100,7 +108,7 @@ def close(
     `previous`: the record of the session before; `spent`: this session's tokens; `seconds`: its length; `stopped`: whether there is no time for checks. Raises NeedsPerson when the worktree or the branch is
     not as it was left (nothing has been written then), AutonomousError when git refuses.
     """
-    end_survivors(workspace, attempt)
+    end_survivors(workspace, attempt, turn.thread)
     check_surroundings(workspace, attempt)
     alarm = mend_pointer(workspace)
     tip, parent = parent_of(workspace, attempt)
@@ -186,6 +194,7 @@ def check_surroundings(workspace: Workspace, attempt: Attempt) -> None:
             f"not by git autonomous, and while session {attempt.number} ran, the repository changed: {shown}",
             f"git -C {workspace.repository.main_root} config --list --show-origin    # if all is well: git autonomous resume {workspace.task.name}",
         )
+    workspace.repository.refuse_unsafe_filters(workspace.worktree.path)
 
 
 def mend_pointer(workspace: Workspace) -> str:
@@ -319,6 +328,7 @@ def run_on(
 def commit_by_hand(workspace: Workspace) -> str | None:
     """Commit what a person changed in the worktree while no attempt was open; task.toml stays out. Returns the commit, None when nothing was changed."""
     worktree, task = workspace.worktree, workspace.task
+    workspace.repository.refuse_unsafe_filters(worktree.path)
     tip = workspace.tip()
     tree = workspace.objects.commit(tip).tree
     if worktree.clean():

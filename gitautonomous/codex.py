@@ -263,9 +263,12 @@ def check_config(entries: Sequence[str]) -> list[str]:
     return list(entries)
 
 
-def environment(tmpdir: Path) -> dict[str, str]:
-    """The environment of Codex and of checks: this one's, cleaned, with a private folder for temporary files."""
-    return process.clean_environment({"TMPDIR": str(tmpdir)})
+def environment(tmpdir: Path, worktree: Path | None = None) -> dict[str, str]:
+    """The environment of Codex and of checks: this one's, cleaned, with a private folder for temporary files.
+
+    Codex itself runs git outside of its sandbox, so PATH names no folder of the worktree.
+    """
+    return process.clean_environment({"TMPDIR": str(tmpdir)}, outside=worktree)
 
 
 def canary(codex: Codex, *, main_root: Path, directory: Path) -> None:

@@ -7,6 +7,7 @@ folder and can put any `.git` there. Every command names its git dir, runs with 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from . import hostile, locks, nested, process
+from . import filters, hostile, locks, nested, process
 from .errors import AutonomousError, UsageError
 from .nested import Listing
 
@@ -123,9 +124,12 @@ class Repository:
     ) -> process.Completed:
         """Run git with an explicit git dir (default: the common one) and return what came of it, whatever it was."""
         where = [f"--git-dir={git_dir or self.common_dir}"]
+        environment = self._environment
         if work_tree is not None:
             where.append(f"--work-tree={work_tree}")
-        environment = {**self._environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **(extra or {})}
+            # The user's filters run in the agent's folder: a Python must not take its modules from there.
+            environment = process.clean_environment({"PYTHONSAFEPATH": "1"}, outside=work_tree)
+        environment = {**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **(extra or {})}
         cwd = work_tree if work_tree is not None and work_tree.is_dir() else self.common_dir
         return process.run(
             [self.git, *where, *QUIET, *arguments], cwd=cwd, env=environment, input=input, timeout=timeout
@@ -285,16 +289,19 @@ class Repository:
             else:
                 self.run("worktree", "prune")
 
-    def refuse_unsafe_filters(self) -> None:
-        """A configured filter that is found relative to the worktree would be the agent's program: refuse. Raises AutonomousError."""
+    def refuse_unsafe_filters(self, worktree: Path | None = None) -> None:
+        """Refuse a configured filter or merge driver that would run a file of the agent's worktree. Raises AutonomousError.
+
+        `worktree`: where the agent's files are, whose names count then too.
+        """
         for _, key, value in self.config():
-            if key.startswith("filter.") and key.endswith((".clean", ".smudge", ".process")):
-                program = (value.split() or [""])[0].strip("'\"")
-                if "/" in program and not os.path.isabs(program) and not program.startswith("~"):
-                    raise AutonomousError(
-                        f"the filter {key} runs {program}, which would be found inside the agent's worktree",
-                        f"git config {key} {shutil.which(os.path.basename(program)) or '/absolute/path/to/' + os.path.basename(program)}",
-                    )
+            if filters.runs_commands(key) and (word := filters.unsafe_word(value, worktree)):
+                name = os.path.basename(word)
+                better = value.replace(word, shutil.which(name) or f"/absolute/path/to/{name}")
+                raise AutonomousError(
+                    f"{key} runs {word}, which would be found inside the agent's worktree",
+                    f"git config {key} {shlex.quote(better)}",
+                )
 
 
 CONFIG = ("--list", "--show-scope", "-z")
@@ -377,7 +384,9 @@ class Worktree:
         except OSError:
             content = b""
         if content not in self.pointers():
-            raise SwappedPointer(f"the .git file of {self.path} was changed by somebody", "git autonomous doctor --repair")
+            raise SwappedPointer(
+                f"the .git file of {self.path} was changed by somebody", "git autonomous doctor --repair"
+            )
 
     def head(self) -> str:
         """The full name of the branch that this worktree is on, or the commit it is detached at."""
@@ -393,7 +402,9 @@ class Worktree:
         """What the worktree holds beyond its index. Raises AutonomousError."""
         done = self.call(*nested.LISTING)
         if done.returncode or done.dropped:
-            raise AutonomousError(f"git ls-files failed: {last_words(done.stderr) if done.returncode else 'too many files'}")
+            raise AutonomousError(
+                f"git ls-files failed: {last_words(done.stderr) if done.returncode else 'too many files'}"
+            )
         return nested.read_listing(done.stdout, done.stderr)
 
     def disarm_submodules(self, listing: Listing, attic: Path) -> list[str]:

@@ -33,14 +33,26 @@ _KEPT = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_S
 _KEPT_PREFIX = "GIT_SSL_"
 
 
-def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment for a child: git's variables dropped but for the user's own, then `extra` set."""
+def clean_environment(extra: Mapping[str, str] | None = None, *, outside: Path | None = None) -> dict[str, str]:
+    """This process's environment for a child: git's variables dropped but for the user's own, then `extra` set.
+
+    PATH loses the folders that depend on where one stands, and those that lie in `outside`: an agent could have put a git there.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("GIT_") or name in _KEPT or name.startswith(_KEPT_PREFIX)
     }
+    if "PATH" in kept:
+        kept["PATH"] = os.pathsep.join(_trusted(kept["PATH"].split(os.pathsep), outside))
     return {**kept, **(extra or {})}
+
+
+def _trusted(folders: Sequence[str], outside: Path | None) -> Iterator[str]:
+    root = os.path.realpath(outside) if outside else None
+    for folder in folders:
+        if os.path.isabs(folder) and not (root and Path(os.path.realpath(folder)).is_relative_to(root)):
+            yield folder
 
 
 @dataclass(frozen=True)

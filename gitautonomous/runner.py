@@ -238,7 +238,7 @@ class Runner:
             name, _, value = attempt.marker.partition("=")
             supervision = supervise(
                 argv,
-                env={**codex.environment(tmpdir), name: value},
+                env={**codex.environment(tmpdir, workspace.worktree.path), name: value},
                 prompt=text.encode("utf-8", "replace"),
                 transcript=workspace.transcript(attempt.number),
                 stderr=workspace.stderr(attempt.number),
@@ -445,6 +445,7 @@ class Runner:
         record = journal.open_attempt(records)
         self._read_task(self.workspace.tip())
         if record is None:
+            closing.end_survivors(self.workspace, None, None)
             return None
         attempt = Attempt(**{key: record[key] for key in Attempt.__dataclass_fields__})
         self.history = read_history(self.workspace.objects, self.workspace.tip(), self.workspace.task)

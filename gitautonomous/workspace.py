@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import model
 from .codex import Access, Codex
-from .config import Approvals, Settings
+from .config import ATTEMPT, Approvals, Settings
 from .errors import AutonomousError
 from .git import Repository, Worktree
 from .journal import Journal
@@ -70,6 +70,18 @@ class Workspace:
     def word_file(self) -> str:
         return str(self.directory / "state")
 
+    @cached_property
+    def key(self) -> str:
+        """What tells this task from all others on this machine."""
+        return hashlib.sha256(os.fsencode(self.repository.common_dir) + b"\0" + self.task.name.encode()).hexdigest()[
+            :12
+        ]
+
+    @property
+    def marker(self) -> str:
+        """The variable in the environment of this task's checks and of everything that they start."""
+        return f"{ATTEMPT}={self.key}"
+
     @property
     def guard_file(self) -> Path:
         """The repository's configuration and hooks as the newest attempt found them, in fingerprints."""
@@ -106,8 +118,7 @@ class Workspace:
         status = base.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
             raise AutonomousError(f"{base} is not a folder of your own", f"ls -ld {base}")
-        key = hashlib.sha256(os.fsencode(self.repository.common_dir) + b"\0" + self.task.name.encode()).hexdigest()[:12]
-        path = base / key
+        path = base / self.key
         remove_tree(path)
         path.mkdir(mode=0o700)
         try:

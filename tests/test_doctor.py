@@ -420,7 +420,7 @@ def test_a_filter_that_the_agent_could_replace_is_a_finding(
     assert finding.ok is False
     assert (
         finding.message
-        == "the filter filter.own.clean runs tools/clean, which would be found inside the agent's worktree"
+        == "filter.own.clean runs tools/clean, which would be found inside the agent's worktree"
     )
 
 
