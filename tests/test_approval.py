@@ -23,7 +23,7 @@ SHOWN = '    sandboxNetwork = true\n    checks = ["make test", "echo \\"\\u001b[
 @pytest.fixture
 def shared(agent_repo: Path, model: Server) -> Path:
     """A repository whose `.autonomous.toml` wants to run commands."""
-    model.play(sessions(initializer("todo", ["write a"])))
+    model.play(sessions(initializer("todo", ["write a"]), initializer("another", ["write a"])))
     (agent_repo / ".autonomous.toml").write_text(SETTINGS)
     git(agent_repo, "add", ".autonomous.toml")
     git(agent_repo, "commit", "--quiet", "-m", "Settings")
@@ -81,11 +81,11 @@ def test_the_options_of_a_pushed_task_are_shown_and_asked_once(agent_repo: Path,
     assert autonomous(agent_repo, *START, "--check", "touch ran", "--sandbox-network").status == 0
     clone = area / "elsewhere" / "repo"
     subprocess.run(["git", "clone", "--quiet", str(agent_repo), str(clone)], check=True)
-    state = {"XDG_STATE_HOME": str(area / "other-user")}
+    elsewhere = str(area / "other-user")
     with terminal(160) as screen:
-        program = screen.run(clone, ["resume", "todo", "--plan"], **state)
+        program = screen.run(clone, ["resume", "todo", "--plan"], XDG_STATE_HOME=elsewhere)
         screen.until("[y/N]: ")
         assert "touch ran" in screen.text() and "network" in screen.text()
         screen.type(b"y\n")
         assert screen.finish(program) == 0
-    assert autonomous(clone, "resume", "todo", "--plan", **state).status == 0
+    assert autonomous(clone, "resume", "todo", "--plan", XDG_STATE_HOME=elsewhere).status == 0
