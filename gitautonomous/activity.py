@@ -47,7 +47,7 @@ def now(directory: Path) -> Activity | None:
             turn = Turn()
         if event is not None:
             turn.feed(event)
-    if status.st_mtime >= word[1]:  # what is at work began with the newest event
+    if status.st_mtime >= word[1] - 1:  # what is at work began with the newest event; the word's time is a rounded one
         since = status.st_mtime
     else:  # an earlier attempt wrote it
         turn = Turn()

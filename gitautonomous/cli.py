@@ -14,7 +14,7 @@ import typer
 import typer.exceptions
 
 from . import __version__, show
-from .commands import change, look, run, settings, stop, tools
+from .commands import change, look, run, settings, stop, tools, watch
 from .errors import AutonomousError, UsageError
 
 app = typer.Typer(
@@ -100,9 +100,10 @@ def group(name: str, help: str) -> typer.Typer:
 
 add("start", run.start, 'start "Build a REST API for a todo app" --check "make test"', "start --file goal.md --plan")
 add("resume", run.resume, "resume", "resume todo-api --resume-last")
-add("list", look.list_tasks, "list", "list --json")
+add("list", look.list_tasks, "list", "list --json", "list --watch")
 add("status", look.status, "status", "status todo-api --json")
 add("log", look.log, "log todo-api", "log -f")
+add("attach", watch.attach, "attach", "attach todo-api")
 add("stop", stop.stop, "stop todo-api", "stop --after-session", "stop --all")
 add("remove", change.remove, "remove todo-api")
 add("restore", change.restore, "restore todo-api", "restore todo-api --list")

@@ -10,7 +10,7 @@ started     `id`, `pid`, `start`, `boot`: who Codex is
 ended       Codex is gone: `id`, `kind`, `message`, `returncode`, `seconds`
 checks      `tree`, `results`: [{command, returncode, seconds, tail}]
 result      the attempt is closed: `id`, `commit` (null: it was no session), `outcome`, `thread`, `usage` (cumulative, of the thread)
-word        the runner's last word: `state`, `reason`
+word        the runner's last word: `state`, `reason`, its exit `status`; or that it waits, `until` when (epoch seconds), and why
 =========== ==================================================================================================================
 
 An attempt without a result was interrupted by the death of its runner; the next one closes it. A torn last line (the death of a writer) is dropped.

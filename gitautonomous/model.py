@@ -382,6 +382,17 @@ def commit_message(session: Session, *, ticked: Sequence[str], closing: str) -> 
     return "\n\n".join(part for part in (subject, listed, message, session.trailers()) if part) + "\n"
 
 
+def session_line(session: Session, commit: str, why: str) -> str:
+    """How a session ended, on one line. `why`: what went wrong, for a session that was not completed."""
+    parts = [f"session {session.number} {session.outcome}", f"{session.done}/{session.total} items"]
+    if session.check != "none":
+        parts.append(f"checks {session.check}")
+    parts.append(f"commit {commit[:10]}")
+    if session.outcome != "completed" and why:
+        parts.append(why)
+    return " · ".join(parts)
+
+
 def start_message(task: Task) -> str:
     """The message of the first commit of a task: the goal, then the trailers of session 0."""
     record = Session(task=task.name, number=0, role="start", base=task.base)

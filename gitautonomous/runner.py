@@ -111,12 +111,16 @@ class Runner:
             step = self._sessions(records)
         except StopAsked:
             step = Next(False, state=states.PAUSED, reason="it was asked to stop after its session")
-        except Interrupted:
+        except Interrupted as error:
+            with suppress(OSError):
+                reason, status = "it was stopped", error.exit_status
+                self.workspace.journal.append("word", state=states.PAUSED, reason=reason, status=status)
             raise
         except Exception as error:
             with suppress(AutonomousError, OSError):
                 reason = error.message if isinstance(error, AutonomousError) else f"{type(error).__name__}: {error}"
-                self._last_word(Next(False, state=states.FAILED, reason=reason))
+                status = error.exit_status if isinstance(error, AutonomousError) else 4
+                self._last_word(Next(False, state=states.FAILED, reason=reason, status=status))
             raise
         finally:
             stopping.take_back(self.workspace.directory)
@@ -413,16 +417,7 @@ class Runner:
                 f"attempt at session {attempt.number} ended before the agent did anything: {end.message}"
             )
             return
-        parts = [
-            f"session {session.number} {session.outcome}",
-            f"{session.done}/{session.total} items",
-            f"commit {closed.commit[:10]}",
-        ]
-        if session.check != "none":
-            parts.insert(2, f"checks {session.check}")
-        if session.outcome != "completed" and end.message:
-            parts.append(end.message)
-        self.screen.closed(" · ".join(parts))
+        self.screen.closed(model.session_line(session, closed.commit, end.message))
 
     def _after(self, end: End) -> Next | None:
         """What the end of Codex itself demands: stop at once, wait, or nothing."""
@@ -540,7 +535,7 @@ class Runner:
             raise StopAsked
 
     def _last_word(self, step: Next) -> Next:
-        self.workspace.journal.append("word", state=step.state, reason=step.reason)
+        self.workspace.journal.append("word", state=step.state, reason=step.reason, status=step.status)
         states.write_word(self.workspace.word_file, step.state, time.time(), self.workspace.tip(), step.reason)
         return step
 

@@ -116,15 +116,25 @@ class Screen:
     # -- what the runner tells
 
     def session(
-        self, number: int, role: str, item: str, done: int, total: int, *, tokens: int = 0, root: str = ""
+        self,
+        number: int,
+        role: str,
+        item: str,
+        done: int,
+        total: int,
+        *,
+        tokens: int = 0,
+        root: str = "",
+        elapsed: float = 0.0,
     ) -> None:
         """A session begins: its number and role, the item at work, the items done and in all.
 
-        `tokens`: what the task has used so far. `root`: the worktree, below which paths are shown relative.
+        `tokens`: what the task has used so far. `root`: the worktree, below which paths are shown relative. `elapsed`: seconds
+        since it began.
         """
         self._rest()
         self._title = f"session {number} ({role})"
-        self._started = self._clock()
+        self._started = self._clock() - elapsed
         self._action = "starting"
         self._root = root.rstrip("/") + "/" if root else ""
         item, share = self._line(item), f"{done}/{total}"

@@ -35,8 +35,8 @@ CHANGED = {"add": "added", "delete": "deleted", "update": "changed"}
 
 _NEXT = {
     states.BROKEN: "git autonomous doctor --repair",
-    states.RUNNING: "git autonomous log {} -f",
-    states.WAITING: "git autonomous log {} -f",
+    states.RUNNING: "git autonomous attach {}",
+    states.WAITING: "git autonomous attach {}",
     states.MERGED: "git autonomous remove {}",
     states.FINISHED: "git autonomous merge {}",
     states.BLOCKED: "git autonomous review {}",
@@ -420,6 +420,7 @@ def _facts(
         ("task", name),
         ("goal", _text(task, "goal")),
         ("state", f"{state}: {reason}" if reason else state),
+        ("now", _text(task, "now")),
         ("next", next_command(name, state)),
         ("branch", _text(task, "branch") + (f", from {base}" if base else "")),
         ("worktree", _text(task, "worktree")),

@@ -46,6 +46,11 @@ def runner(directory: Path, lock: str = LOCK) -> ProcessId | None:
     return _read(directory / lock, line=1)
 
 
+def busy(directory: Path) -> bool:
+    """Whether anybody works on the task with this folder: a runner, or a Codex that lost its own."""
+    return locks.is_held(str(directory / LOCK)) or locks.is_held(str(directory / AGENT_LOCK))
+
+
 def terminate(who: ProcessId) -> bool:
     """Send TERM to exactly this process, not to its group. Returns whether it was there to be told."""
     if not hasattr(os, "pidfd_open"):

@@ -111,7 +111,7 @@ def supervise(
         return True
 
     try:
-        with _at_work(who), _Lines(transcript, offset) as lines:
+        with _at_work(who), Lines(transcript, offset) as lines:
             on_start(who)
             follower = _Follower(who, lines, gone, turn, Growth(rollout_home), on_event)
             reason = follower.run(deadlines, on_tick, should_stop)
@@ -145,7 +145,7 @@ def follow(
         time.sleep(seconds)
         return False
 
-    with _at_work(who), _Lines(transcript, offset) as lines:
+    with _at_work(who), Lines(transcript, offset) as lines:
         follower = _Follower(who, lines, gone, turn, Growth(rollout_home), on_event)
         return Supervision(None, follower.run(deadlines, on_tick, should_stop), lines.skipped)
 
@@ -167,7 +167,7 @@ def _tail(path: Path, offset: int) -> str:
         return file.read().decode(errors="replace")
 
 
-class _Lines:
+class Lines:
     """The lines of a growing file, from a place on. Holds no more of it than the longest line that counts."""
 
     def __init__(self, path: Path, offset: int) -> None:
@@ -221,7 +221,7 @@ class _Follower:
     def __init__(
         self,
         who: ProcessId | None,
-        lines: _Lines,
+        lines: Lines,
         gone: Callable[[float], bool],
         turn: Turn,
         growth: Growth,

@@ -327,8 +327,11 @@ def running(place: Place) -> list[str]:
     return [str(task["name"]) for task in listed(place) if task["state"] in (states.RUNNING, states.WAITING)]
 
 
-def only_running(place: Place) -> str:
-    """The task of the worktree that the user stands in, else the only one that is worked on. Raises AutonomousError for none and several."""
+def only_running(place: Place, verb: str) -> str:
+    """The task of the worktree that the user stands in, else the only one that is worked on.
+
+    Raises AutonomousError for none and several; `verb` is the command that wanted to know.
+    """
     here = task_here(place)
     if here is not None:
         return here
@@ -336,7 +339,7 @@ def only_running(place: Place) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise AutonomousError(f"{len(found)} tasks run: {', '.join(found)}", f"git autonomous stop {found[0]}")
+        raise AutonomousError(f"{len(found)} tasks run: {', '.join(found)}", f"git autonomous {verb} {found[0]}")
     raise AutonomousError("no task runs", "git autonomous list")
 
 
@@ -539,6 +542,13 @@ def status(place: Place, name: str) -> dict[str, object]:
     tip = str(task["tip"])
     content = place.objects.read(tip, f".autonomous/{name}/task_list.md") or b""
     listed = checklist.parse(content.decode("utf-8", "replace"))
+    doing = activity.now(place.repository.task_dir(name)) if known["state"] == states.RUNNING else None
+    known["activity"] = doing and {
+        "session": doing.session,
+        "action": doing.action,
+        "began": model.iso(doing.began),
+        "since": model.iso(doing.since),
+    }
     known["items"] = [
         {"text": item.text, "done": item.done, "note": item.note, "phase": item.phase, "depth": item.depth}
         for item in listed.items

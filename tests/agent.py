@@ -40,6 +40,11 @@ def executor(task: str, item: str, *commands: str, say: str = "It is done.") -> 
     return [{"exec": [*commands, tick]}, {"say": say}]
 
 
+def long_command(command: str) -> Step:
+    """A command that the agent waits for as long as Codex lets it, half a minute: others go on in the background after ten seconds."""
+    return {"call": {"name": "exec_command", "arguments": {"cmd": command, "yield_time_ms": 30_000}}}
+
+
 def sessions(*scripts: Sequence[Step]) -> Respond:
     """One script after another, each for one thread; a thread beyond the last gets a plain "done"."""
     order: list[str] = []

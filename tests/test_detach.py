@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from agent import executor, initializer, sessions, write_file
+from agent import executor, initializer, long_command, sessions, write_file
 from conftest import git
 from program import PROGRAM, autonomous, commits, listed
 from terminals import terminal
@@ -43,7 +43,9 @@ def play_and_wait(model: Server) -> None:
     """The second session goes on when the file `go` is there."""
     wait = "echo > here; while [ ! -e go ]; do sleep 0.05; done; rm here go"
     model.play(
-        sessions(initializer("todo", ["write a"]), [{"exec": wait}, *executor("todo", "write a", write_file("a", "1"))])
+        sessions(
+            initializer("todo", ["write a"]), [long_command(wait), *executor("todo", "write a", write_file("a", "1"))]
+        )
     )
 
 
@@ -84,8 +86,9 @@ def test_json_describes_the_task_and_its_process(agent_repo: Path, model: Server
     assert (described["schema"], task["name"], task["branch"], task["pid"], task["log"]) == (
         1, "todo", "autonomous/todo", who.pid, str(local(agent_repo) / "runner.log"),
     )  # fmt: skip
+    wait_until((worktree_of(agent_repo) / "here").exists)
     assert autonomous(agent_repo, "stop").status == 0
-    (worktree_of(agent_repo) / "go").touch()
+    model.play(sessions(executor("todo", "write a")))
     ended = autonomous(agent_repo, "resume", "--json", "--delay", "0")
     task = json.loads(ended.out)["task"]
     assert (ended.status, task["state"], task["pid"], task["log"]) == (0, "finished", None, None)

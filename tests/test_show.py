@@ -579,8 +579,8 @@ def test_the_status_in_colour_is_the_same_text_with_colours() -> None:
     ("state", "expected"),
     [
         ("broken", "git autonomous doctor --repair"),
-        ("running", "git autonomous log x -f"),
-        ("waiting", "git autonomous log x -f"),
+        ("running", "git autonomous attach x"),
+        ("waiting", "git autonomous attach x"),
         ("merged", "git autonomous remove x"),
         ("finished", "git autonomous merge x"),
         ("failing", "git autonomous resume x"),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from agent import executor, initializer, sessions, write_file
+from agent import executor, initializer, long_command, sessions, write_file
 from conftest import git
 from program import autonomous, commits, listed, running
 
@@ -37,7 +37,7 @@ def at_work(repo: Path, model: Server, wait_until: WaitUntil, **options: int) ->
     hang = "echo half > a; while [ ! -e go ]; do sleep 0.05; done; rm go"
     tick = "sed -i 's/- \\[ \\] write a/- [x] write a/' .autonomous/todo/task_list.md"
     model.play(
-        sessions(initializer("todo", ["write a", "write b"]), [{"exec": f"{hang}; {tick}"}, {"say": "It is done."}])
+        sessions(initializer("todo", ["write a", "write b"]), [long_command(f"{hang}; {tick}"), {"say": "It is done."}])
     )
     with running(repo, *START, **options) as runner:
         wait_until((worktree_of(repo) / "a").exists)
@@ -58,7 +58,7 @@ def test_a_session_that_is_stopped_becomes_a_commit_without_waiting_for_the_chec
     model.play(
         sessions(
             initializer("todo", ["write a"], ["test ! -e slow || sleep 300"]),
-            [{"exec": [*executor("todo", "write a", "echo half > a")[0]["exec"], "echo > slow; sleep 300"]}],
+            [*executor("todo", "write a", "echo half > a")[:1], long_command("echo > slow; sleep 300")],
         )
     )
     with running(agent_repo, *START) as runner:

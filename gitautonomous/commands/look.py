@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +14,20 @@ from .. import show
 from .common import AsJson, TaskName, colour_setting, print_json
 
 
-def list_tasks(as_json: AsJson = False) -> int:
+def list_tasks(
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay, with what each agent does now, drawn anew each second.")
+    ] = False,
+) -> int:
     """Show every task: state, progress, sessions, age."""
     from .. import __main__ as entry
     from ..git import Repository
 
+    if watch:
+        from .watch import watch_list
+
+        return watch_list(as_json)
     return entry.show_list(str(Repository.discover().common_dir), as_json)
 
 
@@ -35,7 +45,7 @@ def status(
         return 0
     sys.stdout.write(
         show.status_text(
-            known,
+            known | {"now": at_work(known)},
             known["sessions_run"],  # type: ignore[arg-type]
             known["items"],  # type: ignore[arg-type]
             width=show.columns(sys.stdout, os.environ),
@@ -47,17 +57,30 @@ def status(
     return 0
 
 
+def at_work(known: dict[str, Any]) -> str:
+    """What the agent does now, in words."""
+    activity = known["activity"]
+    if activity is None:
+        return ""
+    began, since = (datetime.fromisoformat(activity[key]).timestamp() for key in ("began", "since"))
+    session, action = f"session {activity['session']} for {show.duration(time.time() - began)}", activity["action"]
+    return f"{session}: {action} (for {show.duration(time.time() - since)})"
+
+
 def log(
     task: TaskName = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on showing what is added.")] = False,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on showing what is added, as long as the task runs.")
+    ] = False,
 ) -> int:
     """Show what the agent did, from the transcripts on this machine."""
-    from .. import tasks, transcript
+    from .. import stopping, tasks, transcript
 
     place = tasks.open_place({}, None)
     name = task if task is not None else tasks.default_task(place)
     colour = show.colour(sys.stdout, os.environ, colour_setting(place))
     shown = False
+    directory = place.repository.task_dir(name)
     worktree = place.repository.worktree_of(place.branch(name))
     rendered = transcript.lines(
         lambda: tasks.transcripts(place, name),
@@ -65,6 +88,7 @@ def log(
         colour=colour,
         ascii=not show.unicode(sys.stdout),
         root=str(worktree.path) if worktree else "",
+        stop=lambda: not stopping.busy(directory),
     )
     for line in rendered:
         shown = True

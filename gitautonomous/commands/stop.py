@@ -33,7 +33,7 @@ def stop(
     if everything and task is not None:
         raise UsageError("TASK and --all exclude each other", "git autonomous stop -h")
     place = tasks.open_place({}, None)
-    names = tasks.running(place) if everything else [tasks.known_task(place, task or tasks.only_running(place))]
+    names = tasks.running(place) if everything else [tasks.known_task(place, task or tasks.only_running(place, "stop"))]
     told = {}
     for name in names:
         found = stopping.tell(place.repository.task_dir(name), after_session=after_session)
