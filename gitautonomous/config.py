@@ -122,6 +122,12 @@ def _read_prefix(value: object) -> str:
     return text
 
 
+def _read_merge_or_rebase(value: object) -> str:
+    if value not in ("merge", "rebase"):
+        raise ValueError(value)
+    return str(value)
+
+
 _SECONDS = Kind("a duration such as 90, 10m or 2h30m (0: none)", "10m", _read_seconds)
 _COUNT = Kind("a whole number, 0 or more", "10", _read_count)
 _BYTES = Kind("a number of bytes such as 500m or 1g", "1g", _read_bytes)
@@ -130,6 +136,7 @@ _TEXT = Kind("a text", "NAME", _read_optional)
 _PATH = Kind("a path", "/PATH", _read_optional)
 _COMMANDS = Kind("commands, one a line", "'make test'", _read_commands)
 _PREFIX = Kind("the beginning of a branch name, with a final /", "autonomous/", _read_prefix)
+_MERGE_OR_REBASE = Kind("merge or rebase", "rebase", _read_merge_or_rebase)
 
 
 def _setting(default: object, kind: Kind, help: str, *, guarded: bool = False, example: str = "") -> Any:
@@ -174,6 +181,8 @@ class Settings:
     setup_timeout: float = _setting(900.0, _SECONDS, "length of one setup command")
     max_files: int = _setting(20000, _COUNT, "changed files in one session before the task pauses")
     max_bytes: int = _setting(1 << 30, _BYTES, "changed bytes in one session before the task pauses")
+    keep_tracking: bool = _setting(False, _SWITCH, "keep .autonomous/<task>/ in the base's tree after a merge")
+    sync_by: str = _setting("merge", _MERGE_OR_REBASE, "how sync brings the base into a task")
 
 
 @dataclass(frozen=True)

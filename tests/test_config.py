@@ -70,6 +70,8 @@ OTHER: dict[str, tuple[str, object]] = {
     "setup_timeout": ("30s", 30.0),
     "max_files": ("10", 10),
     "max_bytes": ("500m", 500 << 20),
+    "keep_tracking": ("true", True),
+    "sync_by": ("rebase", "rebase"),
 }
 
 
