@@ -86,6 +86,16 @@ class Plan:
     check: str
     paths: tuple[str, ...]
 
+    def to_json(self) -> dict[str, object]:
+        """The object `plan` of a decision with --json: texts and ids; `done` and `total` as [before, after]; a commit of a person has no number."""
+        gone, rebuilt = (
+            [{"number": step.record.number if step.record else None, "commit": step.commit.oid} for step in steps]
+            for steps in (self.gone, self.rebuilt)
+        )
+        facts = {key: getattr(self, key) for key in ("what", "old", "new", "check")}
+        lists = {key: list(getattr(self, key)) for key in ("reopened", "closed", "added", "done", "total", "paths")}
+        return {"task": self.task.name, **facts, "gone": gone, "rebuilt": rebuilt, **lists}
+
 
 def read_chain(trees: Trees, tip: str, task: Task) -> Chain:
     """Walk a branch back to the start of its task. Raises AutonomousError when that is not there."""
@@ -131,12 +141,12 @@ class Decisions:
     def drop(self, numbers: Sequence[int]) -> Plan:
         """Take sessions out of the branch, and their ticks with them. Raises NeedsPerson when a later commit needs one of them."""
         self._known(numbers)
-        return self._without(set(numbers), f"drop {_sessions(numbers)}")
+        return self._without(set(numbers), f"drop {sessions_text(numbers)}")
 
     def keep(self, numbers: Sequence[int]) -> Plan:
         """Keep these sessions and drop all others; a person's commits stay. Raises NeedsPerson as `drop`."""
         self._known(numbers)
-        return self._without(set(self.chain.sessions()) - set(numbers), f"keep only {_sessions(numbers)}")
+        return self._without(set(self.chain.sessions()) - set(numbers), f"keep only {sessions_text(numbers)}")
 
     def rewind_to(self, number: int) -> Plan:
         """Go back to the end of a session (0: to the start of the task); everything after it leaves the branch."""
@@ -170,7 +180,7 @@ class Decisions:
         sessions = self.chain.sessions()
         missing = [number for number in numbers if number not in sessions]
         if missing:
-            there = f"the branch has {_sessions(list(sessions))}" if sessions else "the branch has none"
+            there = f"the branch has {sessions_text(list(sessions))}" if sessions else "the branch has none"
             raise UsageError(
                 f"'{self.task.name}' has no session {missing[0]}; {there}", f"git autonomous review {self.task.name}"
             )
@@ -179,6 +189,7 @@ class Decisions:
         gone = [step for step in self.chain.steps if step.record is not None and step.record.number in dropped]
         if not gone:
             raise UsageError(f"there is nothing to do: '{self.task.name}' has no other session")
+        self._refuse_without_list([step for step in gone if any(later not in gone for later in self._after(step))])
         identity = self.place.repository.identity()
         tip, rebuilt = self.chain.start.oid, []
         above: list[Step] = []
@@ -188,10 +199,12 @@ class Decisions:
             elif not above:
                 tip = step.commit.oid
             else:
-                self._refuse_without_list(above)
                 tip = self._rebuild(step, tip, above, dropped, identity)
                 rebuilt.append(step)
         return self._plan(what, tip, gone, rebuilt)
+
+    def _after(self, step: Step) -> tuple[Step, ...]:
+        return self.chain.steps[self.chain.steps.index(step) + 1 :]
 
     def _refuse_without_list(self, dropped: Sequence[Step]) -> None:
         path = self.task.list_file
@@ -222,7 +235,7 @@ class Decisions:
         tree = trees.with_contents(tree, contents)
         message = step.commit.message
         if step.record is not None:
-            listed = checklist.parse(_decode(contents[task.list_file]))
+            listed = tracking.parse(_decode(contents[task.list_file]))
             same = trees.same_outside(step.commit.tree, tree, ".autonomous")
             message = with_record(message, step.record, listed, checked=same)
         return trees.rewrite(step.commit.oid, message, tree, [tip, *step.commit.parents[1:]], identity=identity)
@@ -381,7 +394,7 @@ def with_record(message: str, record: Session, listed: checklist.Checklist, *, c
     return f"{text}\n\n" + "\n".join(lines) + "\n"
 
 
-def _sessions(numbers: Iterable[int]) -> str:
+def sessions_text(numbers: Iterable[int]) -> str:
     """`session 4`, or `sessions 1-3, 7`."""
     ordered = sorted(set(numbers))
     runs: list[list[int]] = []

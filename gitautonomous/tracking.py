@@ -20,8 +20,12 @@ LONGEST = 2000
 _Key = tuple[str | None, str, int]
 _SECTION = re.compile(r"^(?=## )", re.MULTILINE)
 
-_parse = lru_cache(maxsize=16)(checklist.parse)
-_read = lru_cache(maxsize=4)(markdown.read)
+_BOX = re.compile(r"[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[[ xX]\][ \t]")
+
+parse = lru_cache(maxsize=16)(checklist.parse)
+"""checklist.parse, with the last few lists remembered: a history is merged step by step, and the lists of one step come again in the next."""
+
+_read = lru_cache(maxsize=8)(markdown.read)
 
 
 def merge_list(base: str, ours: str, theirs: str) -> str:
@@ -30,11 +34,14 @@ def merge_list(base: str, ours: str, theirs: str) -> str:
         return theirs
     if base == theirs:
         return ours
-    old, mine = _items(_parse(base)), _items(_parse(ours))
+    simple = _by_lines(base, ours, theirs)
+    if simple is not None:
+        return simple
+    old, mine = _items(parse(base)), _items(parse(ours))
     document = _read(theirs)
     boxes = {entry.line: entry for entry in document.entries if entry.box is not None}
     lines = list(document.lines)
-    for key, item in _items(_parse(theirs)).items():
+    for key, item in _items(parse(theirs)).items():
         was, now = old.get(key), mine.get(key)
         if was is not None and now is not None:
             done = now.done if item.done == was.done else item.done
@@ -43,7 +50,7 @@ def merge_list(base: str, ours: str, theirs: str) -> str:
                 lines[item.line] = _marked(lines[item.line], boxes[item.line], item, done, note)
     marked = "".join(lines)
     proposed = _with_proposed(base, ours, theirs, lines)
-    return proposed if _same_items(proposed, marked) else marked
+    return proposed if proposed == marked or _same_items(proposed, marked) else marked
 
 
 def merge_notes(base: str, ours: str, theirs: str) -> str:
@@ -104,6 +111,21 @@ def _between(place: Mapping[int, int], line: int, any_lines: bool) -> int | None
     return place.get(line) if any_lines else 0
 
 
+def _by_lines(base: str, ours: str, theirs: str) -> str | None:
+    """The merged list where only lines with a box differ, and no line on both sides: as exact as item by item, and a hundred times as fast. Else None."""
+    was, mine, its = (text.split("\n") for text in (base, ours, theirs))
+    if not len(was) == len(mine) == len(its):
+        return None
+    for number, (old, our, their) in enumerate(zip(was, mine, its, strict=True)):
+        if old != our:
+            if their != old or not (_BOX.match(old) and _BOX.match(our)):
+                return None
+            its[number] = our
+        elif old != their and not (_BOX.match(old) and _BOX.match(their)):
+            return None
+    return "\n".join(its)
+
+
 def _differences(first: Sequence[str], second: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
     """As SequenceMatcher.get_opcodes; equal beginnings and ends are taken off first, and what is too long is one replacement."""
     head = 0
@@ -148,7 +170,7 @@ def _marked(line: str, entry: markdown.Entry, item: Item, done: bool, note: str 
 
 def _with_proposed(base: str, ours: str, theirs: str, lines: list[str]) -> str:
     """`lines` of `theirs` with what `ours` did to the body of `## Proposed`, where there is one of it on each side."""
-    documents = [markdown.read(text) for text in (base, ours)] + [_read(theirs)]
+    documents = [_read(text) for text in (base, ours, theirs)]
     sections = [document.sections("Proposed") for document in documents]
     if any(len(found) != 1 for found in sections):
         return "".join(lines)
