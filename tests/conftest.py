@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gitautonomous import scripted
+from gitautonomous import codex, scripted
+from gitautonomous.errors import AutonomousError
 
 # Codex's sandbox lets an agent write to /tmp, so a test about what an agent may reach needs a folder elsewhere.
 AREA = Path(os.environ.get("GIT_AUTONOMOUS_TEST_DIR") or Path.home() / ".cache" / "git-autonomous-tests")
@@ -24,6 +25,17 @@ GIT_CONFIG = """\
 \tdefaultBranch = main
 """
 SEALED_OFF = ("GIT_", "XDG_", "CODEX_", "OPENAI_", "LC_", "NO_COLOR", "CLICOLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say it in doctor's words where this machine cannot run the real Codex in its sandbox: every other test would fail obscurely."""
+    if hasattr(config, "workerinput"):
+        return
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            codex.canary(codex.find(None), main_root=Path(folder), directory=Path(folder))
+    except AutonomousError as error:
+        pytest.exit(f"{error.message}\nhint: {error.hint}", returncode=1)
 
 
 @pytest.fixture(autouse=True)
