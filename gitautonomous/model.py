@@ -404,17 +404,14 @@ def start_message(task: Task) -> str:
 ITEM_LIMIT = 1000
 """Items that nobody wrote by hand: a longer list is worth a look before weeks of work start."""
 
-IDLE_LIMIT = 3
-TICKLESS_LIMIT = 5
-FAILURE_LIMIT = 5
-
 
 @dataclass(frozen=True)
 class Standing:
     """Where a task stands between two sessions.
 
     `idle`: sessions in a row with neither a new tick nor a changed file outside `.autonomous/`; `tickless`: in a row without a new tick; `failures`: attempts in a row
-    that failed; `ran`, `tokens`, `seconds`: of this command; `check`: passed, failed or none, for the tip.
+    that failed, the last one for the reason `trouble`; `ran`, `tokens`, `seconds`: of this command; `check`: passed, failed or none, for the tip; `failing`: the first
+    command that fails.
     """
 
     done: int = 0
@@ -427,28 +424,40 @@ class Standing:
     ran: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    failing: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What this command may use: sessions (0: three times the items and five), tokens and seconds (0: no limit)."""
+    """What this command may use: sessions (0: three times the items and five), tokens and seconds (0: no limit).
+
+    `failures`, `idle`, `tickless`: how many in a row stop it (0: however many).
+    """
 
     sessions: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    failures: int = 5
+    idle: int = 3
+    tickless: int = 5
     auto_continue: bool = True
     plan: bool = False
 
 
 @dataclass(frozen=True)
 class Next:
-    """The decision: `go` on with a session of `role`, or stop in `state` for `reason`; `status` is the exit status of a stop."""
+    """The decision: `go` on with a session of `role`, or stop in `state` for `reason`; `status` is the exit status of a stop.
+
+    `hint`: what to type then, with {task} for the task's name; "" where the state says it all.
+    """
 
     go: bool
     role: str = ""
     state: str = ""
     reason: str = ""
     status: int = 0
+    hint: str = ""
 
 
 def after_session(standing: Standing, *, record: Session, best: int, changed: bool) -> Standing:
@@ -463,58 +472,75 @@ def after_session(standing: Standing, *, record: Session, best: int, changed: bo
 
 def decide(standing: Standing, limits: Limits) -> Next:
     """What a runner does next. Pure; the order is: done, cannot go on, limits of this command, go."""
-    s = standing
+    return _done(standing, limits) or _hopeless(standing, limits) or _spent(standing, limits) or _go(standing)
+
+
+def _go(s: Standing) -> Next:
+    return Next(True, role="executor" if s.total else "initializer")
+
+
+def _done(s: Standing, limits: Limits) -> Next | None:
     if s.total and s.done == s.total and s.check != "failed":
-        return Next(
-            False,
-            state=states.FINISHED,
-            reason=f"all {s.total} items are ticked" + (" and the checks pass" if s.check == "passed" else ""),
-        )
+        passed = " and the checks pass" if s.check == "passed" else ""
+        return Next(False, state=states.FINISHED, reason=f"all {s.total} items are ticked{passed}")
     if limits.plan and s.total:
-        return Next(
-            False, state=states.PAUSED, reason=f"the list has {s.total} items; have a look at it before the work starts"
-        )
+        reason = f"the list has {s.total} items; have a look at it before the work starts"
+        hint = "git autonomous status {task}    # then: git autonomous resume {task}"
+        return Next(False, state=states.PAUSED, reason=reason, hint=hint)
+    return None
+
+
+def _hopeless(s: Standing, limits: Limits) -> Next | None:
+    """Stops that need a person: to go on would change nothing."""
     if s.total > ITEM_LIMIT and not limits.sessions:
         reason = f"the list has {s.total:,} items, more than {ITEM_LIMIT:,}; shorten it, or go on with --max-sessions"
-        return Next(False, state=states.PAUSED, reason=reason, status=3)
+        return Next(
+            False, state=states.PAUSED, reason=reason, status=3, hint="git autonomous resume {task} --max-sessions 100"
+        )
     if s.stuck:
         return Next(False, state=states.BLOCKED, reason="only blocked or skipped items are left", status=3)
-    if s.failures >= FAILURE_LIMIT:
-        return Next(False, state=states.FAILED, reason=f"{s.failures} attempts in a row failed", status=3)
-    if s.idle >= IDLE_LIMIT:
-        return Next(
-            False,
-            state=states.STALLED,
-            reason=f"{s.idle} sessions in a row ticked nothing and changed no file",
-            status=3,
+    if 0 < limits.failures <= s.failures:
+        reason = f"{_several(s.failures, 'attempt')} in a row failed" + (
+            f", the last one: {s.trouble}" if s.trouble else ""
         )
-    if s.tickless >= TICKLESS_LIMIT:
-        what = "the checks keep failing" if s.total and s.done == s.total else "no item was ticked"
-        return Next(False, state=states.STALLED, reason=f"{what} in {s.tickless} sessions in a row", status=3)
+        hint = "git autonomous doctor    # then: git autonomous resume {task}"
+        return Next(False, state=states.FAILED, reason=reason, status=3, hint=hint)
+    look = "git autonomous log {task}    # then: git autonomous resume {task}"
+    if 0 < limits.idle <= s.idle:
+        reason = f"{_several(s.idle, 'session')} in a row ticked nothing and changed no file"
+        return Next(False, state=states.STALLED, reason=reason, status=3, hint=look)
+    if 0 < limits.tickless <= s.tickless:
+        what = "no item was ticked"
+        if s.total and s.done == s.total:
+            what = f"{s.failing} keeps failing" if s.failing else "the checks keep failing"
+        reason = f"{what} in {_several(s.tickless, 'session')} in a row"
+        return Next(False, state=states.STALLED, reason=reason, status=3, hint=look)
+    return None
+
+
+def _spent(s: Standing, limits: Limits) -> Next | None:
+    """Stops because this command has used what it may."""
     if limits.sessions and s.ran >= limits.sessions:
-        return Next(False, state=states.PAUSED, reason=f"{s.ran} session{'s' * (s.ran != 1)} ran, as asked")
+        return Next(False, state=states.PAUSED, reason=f"{_several(s.ran, 'session')} ran, as asked")
     if s.ran and not limits.auto_continue:
         return Next(False, state=states.PAUSED, reason="one session ran, as asked")
-    cap = 3 * s.total + 5
-    if s.ran >= cap and s.total:
-        return Next(
-            False,
-            state=states.STALLED,
-            reason=f"{s.ran} sessions ran for {s.total} items, more than the default limit of 3 × items + 5",
-            status=3,
-        )
+    if not limits.sessions and s.total and s.ran >= 3 * s.total + 5:
+        reason = f"{s.ran} sessions ran for {s.total} items, more than the default limit of 3 × items + 5"
+        hint = "git autonomous log {task}    # then: git autonomous resume {task} --max-sessions 10"
+        return Next(False, state=states.STALLED, reason=reason, status=3, hint=hint)
     if limits.tokens and s.tokens >= limits.tokens:
-        return Next(
-            False,
-            state=states.PAUSED,
-            reason=f"the token budget of {limits.tokens:,} is spent ({s.tokens:,} used)",
-            status=3,
-        )
+        reason = f"the token budget of {limits.tokens:,} is spent ({s.tokens:,} used)"
+        hint = f"git autonomous resume {{task}} --max-tokens {limits.tokens}    # as much again"
+        return Next(False, state=states.PAUSED, reason=reason, status=3, hint=hint)
     if limits.seconds and s.seconds >= limits.seconds:
-        return Next(
-            False, state=states.PAUSED, reason=f"the time budget of {show.duration(limits.seconds)} is spent", status=3
-        )
-    return Next(True, role="executor" if s.total else "initializer")
+        reason = f"the time budget of {show.duration(limits.seconds)} is spent"
+        hint = f"git autonomous resume {{task}} --max-time {limits.seconds:.0f}    # as much again"
+        return Next(False, state=states.PAUSED, reason=reason, status=3, hint=hint)
+    return None
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def backoff(failures: int, spread: float) -> float:

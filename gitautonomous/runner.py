@@ -49,7 +49,12 @@ from .workspace import History, Workspace, read_history
 LONGEST_WAIT = 6 * 3600.0
 """Seconds after which a usage limit is tried again even though its reset lies later: the times that are told are not always right."""
 
-AT_ONCE = (EndKind.sign_in, EndKind.quota, EndKind.configuration)
+AT_ONCE = {
+    EndKind.sign_in: "codex login    # then: git autonomous resume {task}",
+    EndKind.quota: "codex login status    # see to your plan or credits, then: git autonomous resume {task}",
+    EndKind.configuration: "git autonomous doctor    # then: git autonomous resume {task}",
+}
+"""Ends that stop a task at once, with what a person types then."""
 
 
 class StopAsked(Exception):
@@ -79,6 +84,8 @@ class Runner:
         self.history: History | None = None
         self.thread: str | None = None
         self.failures = 0
+        self.trouble = ""
+        self.tired: tuple[int, int] | None = None
         self.ran = 0
         self.tokens = 0
         self.began = time.monotonic()
@@ -164,18 +171,24 @@ class Runner:
             self.restored = last.restored
             self.interrupted = None if last.outcome == "completed" else f"the last session was {last.outcome}"
         listed = closing.current_list(self.workspace, tip)
+        idle, tickless = self.history.idle, self.history.tickless
+        # Who resumes a stalled task wants it to be tried again: what was idle before counts only until there is progress.
+        before_idle, before_tickless = self.tired or (idle, tickless)
+        self.tired = min(before_idle, idle), min(before_tickless, tickless)
         self.standing = replace(
             self.standing,
             done=listed.done,
             total=listed.total,
             stuck=listed.stuck,
-            idle=self.history.idle,
-            tickless=self.history.tickless,
+            idle=idle - self.tired[0],
+            tickless=tickless - self.tired[1],
             check=self._check_of(tip, listed.finished, bool(listed.total)),
             failures=self.failures,
             ran=self.ran,
             tokens=self.tokens,
             seconds=time.monotonic() - self.began,
+            failing=next((result.command for result in self.results if not result.passed), ""),
+            trouble=self.trouble,
         )
         return self.standing
 
@@ -340,8 +353,15 @@ class Runner:
             startup=settings.startup_timeout,
             silence=settings.silence_timeout,
             command=settings.command_timeout,
-            session=settings.session_timeout,
+            session=self._session_time(settings.session_timeout),
         )
+
+    def _session_time(self, limit: float) -> float:
+        """Seconds that the next session may take: what is left of the time budget, where that is less than `limit`."""
+        if not self.limits.seconds:
+            return limit
+        left = max(1.0, self.limits.seconds - (time.monotonic() - self.began))
+        return min(limit, left) if limit else left
 
     def _classify(self, turn: Turn, supervision: Supervision, attempt: Attempt, at: float) -> tuple[End, str]:
         """How Codex ended (at `at`, epoch seconds), and the model that worked. Puts in the tokens of a turn that did not tell them."""
@@ -396,6 +416,7 @@ class Runner:
     def _count(self, attempt: Attempt, turn: Turn, end: End, closed: Closed) -> None:
         completed = end.kind is EndKind.completed
         self.failures = 0 if completed else self.failures + 1
+        self.trouble = end.message
         self.background = tuple(turn.running_commands()) if completed else ()
         self.interrupted = None if completed else f"{closing.outcome_of(end)}: {end.message}"
         self.restored = closed.restored
@@ -422,9 +443,9 @@ class Runner:
     def _after(self, end: End) -> Next | None:
         """What the end of Codex itself demands: stop at once, wait, or nothing."""
         if end.kind in AT_ONCE:
-            return Next(False, state=states.FAILED, reason=end.message, status=3)
-        if self.failures >= model.FAILURE_LIMIT:
-            return None
+            return Next(False, state=states.FAILED, reason=end.message, status=3, hint=AT_ONCE[end.kind])
+        if not model.decide(self._assess(), self.limits).go:
+            return None  # there is nothing to wait for
         if end.kind is EndKind.usage_limit:
             self.failures = 0
             until = end.retry_at if end.retry_at is not None else time.time() + 900

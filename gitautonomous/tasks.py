@@ -518,6 +518,9 @@ def run(workspace: Workspace, request: Request, screen: Screen) -> Next | None:
         sessions=settings.max_sessions if "max_sessions" in given else options.max_sessions,
         tokens=settings.max_tokens if "max_tokens" in given else options.max_tokens,
         seconds=settings.max_time if "max_time" in given else options.max_time,
+        failures=settings.max_failures,
+        idle=settings.max_idle,
+        tickless=settings.max_unticked,
         auto_continue=request.auto_continue,
         plan=request.plan,
     )

@@ -136,33 +136,114 @@ def test_the_start_commit_carries_session_zero() -> None:
 READY = Standing(done=1, total=4)
 
 
+ONE = Limits(auto_continue=False)
+DOCTOR = "git autonomous doctor    # then: git autonomous resume {task}"
+LOG = "git autonomous log {task}    # then: git autonomous resume {task}"
+
+
+def stop(state: str, reason: str, status: int = 0, hint: str = "") -> Next:
+    return Next(False, state=state, reason=reason, status=status, hint=hint)
+
+
 @pytest.mark.parametrize(
     ("standing", "limits", "expected"),
     [
-        (Standing(), Limits(), ("go", "initializer", 0)),
-        (READY, Limits(), ("go", "executor", 0)),
-        (replace(READY, done=4), Limits(), ("stop", states.FINISHED, 0)),
-        (replace(READY, done=4, check="passed"), Limits(sessions=1), ("stop", states.FINISHED, 0)),
-        (replace(READY, done=4, check="failed"), Limits(), ("go", "executor", 0)),
-        (replace(READY, done=4, check="failed", tickless=5), Limits(), ("stop", states.STALLED, 3)),
-        (READY, Limits(plan=True), ("stop", states.PAUSED, 0)),
-        (Standing(), Limits(plan=True), ("go", "initializer", 0)),
-        (replace(READY, stuck=True), Limits(), ("stop", states.BLOCKED, 3)),
-        (replace(READY, failures=5), Limits(), ("stop", states.FAILED, 3)),
-        (replace(READY, idle=3), Limits(), ("stop", states.STALLED, 3)),
-        (replace(READY, idle=2, tickless=4), Limits(), ("go", "executor", 0)),
-        (replace(READY, tickless=5), Limits(), ("stop", states.STALLED, 3)),
-        (replace(READY, ran=2), Limits(sessions=2), ("stop", states.PAUSED, 0)),
-        (replace(READY, ran=1), Limits(auto_continue=False), ("stop", states.PAUSED, 0)),
-        (replace(READY, ran=17), Limits(), ("stop", states.STALLED, 3)),
-        (replace(READY, tokens=10), Limits(tokens=10), ("stop", states.PAUSED, 3)),
-        (replace(READY, seconds=9.9), Limits(seconds=10), ("go", "executor", 0)),
-        (replace(READY, seconds=10), Limits(seconds=10), ("stop", states.PAUSED, 3)),
+        (Standing(), Limits(), Next(True, role="initializer")),
+        (READY, Limits(), Next(True, role="executor")),
+        (replace(READY, done=4), Limits(), stop(states.FINISHED, "all 4 items are ticked")),
+        (
+            replace(READY, done=4, check="passed"),
+            Limits(sessions=1),
+            stop(states.FINISHED, "all 4 items are ticked and the checks pass"),
+        ),
+        (replace(READY, done=4, check="failed"), Limits(), Next(True, role="executor")),
+        (
+            replace(READY, done=4, check="failed", failing="make test", tickless=5),
+            Limits(),
+            stop(states.STALLED, "make test keeps failing in 5 sessions in a row", 3, LOG),
+        ),
+        (
+            READY,
+            Limits(plan=True),
+            stop(
+                states.PAUSED,
+                "the list has 4 items; have a look at it before the work starts",
+                hint="git autonomous status {task}    # then: git autonomous resume {task}",
+            ),
+        ),
+        (Standing(), Limits(plan=True), Next(True, role="initializer")),
+        (
+            replace(READY, total=1001),
+            Limits(),
+            stop(
+                states.PAUSED,
+                "the list has 1,001 items, more than 1,000; shorten it, or go on with --max-sessions",
+                3,
+                "git autonomous resume {task} --max-sessions 100",
+            ),
+        ),
+        (replace(READY, total=1001), Limits(sessions=9), Next(True, role="executor")),
+        (replace(READY, stuck=True), Limits(), stop(states.BLOCKED, "only blocked or skipped items are left", 3)),
+        (
+            replace(READY, failures=5, trouble="stream disconnected"),
+            Limits(),
+            stop(states.FAILED, "5 attempts in a row failed, the last one: stream disconnected", 3, DOCTOR),
+        ),
+        (replace(READY, failures=5), Limits(failures=6), Next(True, role="executor")),
+        (
+            replace(READY, failures=99, idle=99, tickless=99),
+            Limits(failures=0, idle=0, tickless=0),
+            Next(True, role="executor"),
+        ),
+        (
+            replace(READY, idle=3),
+            Limits(),
+            stop(states.STALLED, "3 sessions in a row ticked nothing and changed no file", 3, LOG),
+        ),
+        (replace(READY, idle=2, tickless=4), Limits(), Next(True, role="executor")),
+        (
+            replace(READY, tickless=5),
+            Limits(),
+            stop(states.STALLED, "no item was ticked in 5 sessions in a row", 3, LOG),
+        ),
+        (replace(READY, ran=2), Limits(sessions=2), stop(states.PAUSED, "2 sessions ran, as asked")),
+        (replace(READY, ran=1), ONE, stop(states.PAUSED, "one session ran, as asked")),
+        (
+            replace(READY, ran=17),
+            Limits(),
+            stop(
+                states.STALLED,
+                "17 sessions ran for 4 items, more than the default limit of 3 × items + 5",
+                3,
+                "git autonomous log {task}    # then: git autonomous resume {task} --max-sessions 10",
+            ),
+        ),
+        (replace(READY, ran=17), Limits(sessions=20), Next(True, role="executor")),
+        (
+            replace(READY, tokens=1200),
+            Limits(tokens=1000),
+            stop(
+                states.PAUSED,
+                "the token budget of 1,000 is spent (1,200 used)",
+                3,
+                "git autonomous resume {task} --max-tokens 1000    # as much again",
+            ),
+        ),
+        (replace(READY, seconds=9.9), Limits(seconds=10), Next(True, role="executor")),
+        (
+            replace(READY, seconds=10),
+            Limits(seconds=10),
+            stop(
+                states.PAUSED,
+                "the time budget of 10 s is spent",
+                3,
+                "git autonomous resume {task} --max-time 10    # as much again",
+            ),
+        ),
     ],
 )
-def test_what_comes_next(standing: Standing, limits: Limits, expected: tuple[str, str, int]) -> None:
-    step: Next = model.decide(standing, limits)
-    assert ("go" if step.go else "stop", step.role or step.state, step.status) == expected
+def test_what_comes_next_and_what_a_stop_says(standing: Standing, limits: Limits, expected: Next) -> None:
+    assert model.decide(standing, limits) == expected
 
 
 def test_only_a_tick_that_was_never_there_counts_as_progress() -> None:

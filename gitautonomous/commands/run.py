@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import show, states
+from .. import show
 from ..errors import UsageError
 from .common import TaskName, ask, print_json
 
@@ -245,9 +245,6 @@ def report(result: Result, as_json: bool) -> int:
         return 0
     if not as_json:
         print(f"{task}: {step.state}" + (f", {show.one_line(step.reason)}" if step.reason else ""), flush=True)
-    hint = {
-        states.FAILED: f"git autonomous doctor    # then: git autonomous resume {task}",
-        states.STALLED: f"git autonomous log {task}",
-    }.get(step.state, show.next_command(task, step.state))
+    hint = step.hint.replace("{task}", task) or show.next_command(task, step.state)
     print(f"hint: {hint}", file=sys.stderr)
     return step.status
