@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -132,6 +134,23 @@ def user_hooks(repository: Repository) -> tuple[str, str]:
     """The option that gives git back the user's hooks, which our own commands run without."""
     values = [value for _, key, value in repository.config() if key == "core.hookspath"]
     return ("-c", f"core.hooksPath={values[-1] if values else repository.common_dir / 'hooks'}")
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """A step that no signal cuts short: INT, TERM and HUP take effect at its end."""
+    came: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def advance(repository: Repository, branch: str, old: str, new: str, *, reason: str, hooks: bool) -> None:

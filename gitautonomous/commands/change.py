@@ -4,15 +4,71 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import show
-from ..errors import AutonomousError
+from ..errors import AutonomousError, UsageError
+from .common import ask
+
+if TYPE_CHECKING:
+    from ..merge import Done
 
 Names = Annotated[list[str], typer.Argument(metavar="TASK...")]
 OneName = Annotated[str, typer.Argument(metavar="TASK")]
+
+
+def merge(
+    tasks: Annotated[list[str] | None, typer.Argument(metavar="TASK...")] = None,
+    squash: Annotated[bool, typer.Option("--squash", help="One commit instead of a merge commit.")] = False,
+    rebase: Annotated[bool, typer.Option("--rebase", help="The task's commits on top of the base.")] = False,
+    ff_only: Annotated[bool, typer.Option("--ff-only", help="The task's commits as they are, or not at all.")] = False,
+    into: Annotated[str | None, typer.Option("--into", metavar="BRANCH", help="Another branch than the base.")] = None,
+    text: Annotated[
+        str | None, typer.Option("-m", "--message", metavar="TEXT", help="Message of the merge in place of ours.")
+    ] = None,
+    force: Annotated[
+        str | None, typer.Option("--force", metavar="REASON", help="Merge an unfinished task; the message keeps why.")
+    ] = None,
+    reviewed: Annotated[bool, typer.Option("--reviewed", help="What would run on this machine was looked at.")] = False,
+    dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and do nothing.")] = False,
+) -> int:
+    """Merge finished tasks into their bases: the result is checked first, then the base moves in one step."""
+    from .. import merge as merging
+    from ..tasks import open_place
+
+    styles = [
+        style
+        for style, given in ((merging.SQUASH, squash), (merging.REBASE, rebase), (merging.FF_ONLY, ff_only))
+        if given
+    ]
+    if len(styles) > 1:
+        raise UsageError(f"--{styles[0]} and --{styles[1]} exclude each other", "git autonomous merge -h")
+    if not tasks:
+        raise UsageError("which task is to be merged?", "git autonomous list")
+    wish = merging.Wish(
+        style=styles[0] if styles else merging.MERGE, force=force, reviewed=reviewed, message=text, into=into
+    )
+    place = open_place({}, ask)
+    status = 0
+    show_plan = (lambda plan: print("\n".join(map(show.one_line, plan.lines())), flush=True)) if dry_run else None
+    for ended in merging.merge(place, list(dict.fromkeys(tasks)), wish, ask, say, dry_run=show_plan):
+        if isinstance(ended, merging.SetAside):
+            if len(tasks) == 1:
+                raise ended.error
+            status = max(status, complain(ended.error))
+        else:
+            told(ended)
+    return status
+
+
+def told(done: Done) -> None:
+    """One merged task, and how to take that back."""
+    moved = f" as {done.commit[:10]}" if done.commit is not None else ""
+    print(f"{done.task}: in {done.base}{moved} ({done.how})", flush=True)
+    if done.kept is not None:
+        hint(f"git autonomous restore {done.task}    # brings the task back; the merge stays")
 
 
 def remove(tasks: Names) -> int:
