@@ -14,7 +14,7 @@ import typer
 import typer.exceptions
 
 from . import __version__, show
-from .commands import change, look, run, settings, stop, tools, watch
+from .commands import change, look, review, run, settings, stop, tools, watch
 from .errors import AutonomousError, UsageError
 
 app = typer.Typer(
@@ -103,6 +103,7 @@ add("resume", run.resume, "resume", "resume todo-api --resume-last")
 add("list", look.list_tasks, "list", "list --json", "list --watch")
 add("status", look.status, "status", "status todo-api --json")
 add("log", look.log, "log todo-api", "log -f")
+add("review", review.review, "review todo-api", "review todo-api 3", "review todo-api --drop 4")
 add("attach", watch.attach, "attach", "attach todo-api")
 add("stop", stop.stop, "stop todo-api", "stop --after-session", "stop --all")
 add("merge", change.merge, "merge todo-api", "merge --squash todo-api", "merge --dry-run todo-api")

@@ -27,8 +27,6 @@ from .trees import Conflict, Trees
 
 UNKNOWN = "unknown"
 
-_Key = tuple[str | None, str]
-
 
 @dataclass(frozen=True)
 class Step:
@@ -257,7 +255,7 @@ class Decisions:
         if new == old:
             raise UsageError(f"there is nothing to do: '{self.task.name}' is there already")
         before, after = (checklist.parse(_decode(self.trees.read(tip, self.task.list_file))) for tip in (old, new))
-        was, now = _boxes(before), _boxes(after)
+        was, now = tracking.by_identity(before), tracking.by_identity(after)
         return Plan(
             task=self.task,
             what=what,
@@ -265,9 +263,9 @@ class Decisions:
             new=new,
             gone=tuple(gone),
             rebuilt=tuple(rebuilt),
-            reopened=tuple(text for (_, text), done in now.items() if not done and was.get((_, text))),
-            closed=tuple(text for (_, text), done in now.items() if done and was.get((_, text)) is False),
-            added=tuple(text for (_, text) in now if (_, text) not in was) if was else (),
+            reopened=tuple(i.text for key, i in now.items() if not i.done and key in was and was[key].done),
+            closed=tuple(i.text for key, i in now.items() if i.done and key in was and not was[key].done),
+            added=tuple(i.text for key, i in now.items() if key not in was) if was else (),
             done=(before.done, after.done),
             total=(before.total, after.total),
             check=self._check(new),
@@ -405,10 +403,6 @@ def sessions_text(numbers: Iterable[int]) -> str:
             runs.append([number])
     named = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
     return f"session{'s' * (len(ordered) != 1)} {named}"
-
-
-def _boxes(listed: checklist.Checklist) -> dict[_Key, bool]:
-    return {(item.phase, item.text): item.done for item in listed.items}
 
 
 def _decode(content: bytes | None) -> str:

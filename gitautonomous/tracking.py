@@ -17,7 +17,7 @@ from .checklist import Checklist, Item
 LONGEST = 2000
 """Lines on either side, equal ends aside, that are compared line by line: the comparison takes quadratic time, and an agent writes these files."""
 
-_Key = tuple[str | None, str, int]
+Key = tuple[str | None, str, int]
 _SECTION = re.compile(r"^(?=## )", re.MULTILINE)
 
 _BOX = re.compile(r"[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[[ xX]\][ \t]")
@@ -37,11 +37,11 @@ def merge_list(base: str, ours: str, theirs: str) -> str:
     simple = _by_lines(base, ours, theirs)
     if simple is not None:
         return simple
-    old, mine = _items(parse(base)), _items(parse(ours))
+    old, mine = by_identity(parse(base)), by_identity(parse(ours))
     document = _read(theirs)
     boxes = {entry.line: entry for entry in document.entries if entry.box is not None}
     lines = list(document.lines)
-    for key, item in _items(parse(theirs)).items():
+    for key, item in by_identity(parse(theirs)).items():
         was, now = old.get(key), mine.get(key)
         if was is not None and now is not None:
             done = now.done if item.done == was.done else item.done
@@ -146,9 +146,9 @@ def _differences(first: Sequence[str], second: Sequence[str]) -> list[tuple[str,
     return codes
 
 
-def _items(listed: Checklist) -> dict[_Key, Item]:
+def by_identity(listed: Checklist) -> dict[Key, Item]:
     """The items by what identifies them: phase, text, and the how-manyth of its kind."""
-    found: dict[_Key, Item] = {}
+    found: dict[Key, Item] = {}
     seen: dict[tuple[str | None, str], int] = {}
     for item in listed.items:
         name = (item.phase, " ".join(item.text.split()))
