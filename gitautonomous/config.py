@@ -165,6 +165,9 @@ class Settings:
     notify: str | None = _setting(
         None, _TEXT, "command that is told when a task stops", guarded=True, example="~/bin/tell-me"
     )
+    notify_timeout: float = _setting(30.0, _SECONDS, "length of the notify command")
+    bell: bool = _setting(True, _SWITCH, "ring the terminal's bell when a task stops")
+    title: bool = _setting(True, _SWITCH, "show the task and its progress in the terminal's title")
     assisted_by: bool = _setting(True, _SWITCH, "name the model in an Assisted-by trailer")
     delay: float = _setting(3.0, _SECONDS, "pause between two sessions")
     max_sessions: int = _setting(0, _COUNT, "sessions of one task (0: three an item and five)")

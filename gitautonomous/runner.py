@@ -28,6 +28,7 @@ from . import (
     journal,
     locks,
     model,
+    notify,
     process,
     prompt,
     resources,
@@ -41,6 +42,7 @@ from .ends import End, EndKind, RolloutFacts, classify
 from .errors import AutonomousError, Interrupted
 from .events import Turn, Usage
 from .model import Limits, Next, Standing
+from .notify import Notice, Signs
 from .rollout import read_rollout
 from .screen import Screen
 from .supervision import Deadlines, Supervision, follow, supervise
@@ -72,6 +74,7 @@ class Runner:
         *,
         delay: float,
         resume_last: bool,
+        signs: Signs,
         detached: bool = False,
     ) -> None:
         self.workspace = workspace
@@ -80,6 +83,9 @@ class Runner:
         self.delay = delay
         self.resume_last = resume_last
         self.detached = detached
+        self.signs = signs
+        self.wait_told = False
+        self.notice: tuple[str, str, str] | None = None
         self.standing = Standing()
         self.history: History | None = None
         self.thread: str | None = None
@@ -102,15 +108,20 @@ class Runner:
 
     def run(self) -> Next | None:
         """Run sessions. Returns None where a detached runner, a process of its own, does it from now on."""
-        with self._locked() as lock:
-            records = self.workspace.journal.read()
-            if self.detached:
-                if not detach.detach(self.workspace.log, lambda: stopping.sign(lock)):
-                    return None
-                self.screen = Screen(sys.stderr)
-            self.me = stopping.sign(lock)
-            with self._signals(), self._kept_worktree():
-                return self._to_the_end(records)
+        try:
+            with self._locked() as lock:
+                records = self.workspace.journal.read()
+                if self.detached:
+                    if not detach.detach(self.workspace.log, lambda: stopping.sign(lock)):
+                        return None
+                    self.screen = Screen(sys.stderr)
+                self.me = stopping.sign(lock)
+                with self._signals(), self._kept_worktree():
+                    return self._to_the_end(records)
+        finally:
+            # Without the lock: what a person lets run then may well merge the task.
+            if self.notice is not None:
+                self._notify(*self.notice)
 
     def _to_the_end(self, records: list[journal.Record]) -> Next:
         """Run sessions and leave the last word, also where no decision ends them but an error."""
@@ -119,19 +130,25 @@ class Runner:
         except StopAsked:
             step = Next(False, state=states.PAUSED, reason="it was asked to stop after its session")
         except Interrupted as error:
+            reason, status = "it was stopped", error.exit_status
             with suppress(OSError):
-                reason, status = "it was stopped", error.exit_status
                 self.workspace.journal.append("word", state=states.PAUSED, reason=reason, status=status)
+            if error.signum != signal.SIGINT:  # who presses Ctrl-C knows
+                self.notice = (notify.STOPPED, states.PAUSED, reason)
             raise
         except Exception as error:
+            reason = error.message if isinstance(error, AutonomousError) else f"{type(error).__name__}: {error}"
+            status = error.exit_status if isinstance(error, AutonomousError) else 4
             with suppress(AutonomousError, OSError):
-                reason = error.message if isinstance(error, AutonomousError) else f"{type(error).__name__}: {error}"
-                status = error.exit_status if isinstance(error, AutonomousError) else 4
                 self._last_word(Next(False, state=states.FAILED, reason=reason, status=status))
+            self.notice = (notify.NEEDS_PERSON, states.FAILED, reason)
             raise
         finally:
             stopping.take_back(self.workspace.directory)
-        return self._last_word(step)
+            self.signs.close()
+        self._last_word(step)
+        self.notice = (notify.event_of(step), step.state, step.reason)
+        return step
 
     def _sessions(self, records: list[journal.Record]) -> Next:
         """Session after session, until there is a reason to stop."""
@@ -343,6 +360,8 @@ class Runner:
         spent = self.history.last.all_tokens if self.history else 0
         root = str(self.workspace.worktree.path)
         self.screen.session(attempt.number, attempt.role, item, listed.done, listed.total, tokens=spent, root=root)
+        share = f" {listed.done}/{listed.total}" if listed.total else ""
+        self.signs.title(f"{self.workspace.task.name}{share}, session {attempt.number}")
         states.write_word(
             self.workspace.word_file, states.RUNNING, time.time(), attempt.tip, f"session {attempt.number}"
         )
@@ -417,6 +436,7 @@ class Runner:
         completed = end.kind is EndKind.completed
         self.failures = 0 if completed else self.failures + 1
         self.trouble = end.message
+        self.wait_told = self.wait_told and not completed
         self.background = tuple(turn.running_commands()) if completed else ()
         self.interrupted = None if completed else f"{closing.outcome_of(end)}: {end.message}"
         self.restored = closed.restored
@@ -529,6 +549,9 @@ class Runner:
         if waiting:
             states.write_word(self.workspace.word_file, states.WAITING, until, self.workspace.tip(), why)
             self.workspace.journal.append("word", state=states.WAITING, reason=why, until=until)
+            if seconds >= notify.NOTICEABLE and not self.wait_told:
+                self.wait_told = True
+                self._notify(notify.WAITING, states.WAITING, why)
         end = time.monotonic() + seconds
         while (left := min(end - time.monotonic(), until - time.time())) > 0:
             self._leave_if_told()
@@ -555,10 +578,27 @@ class Runner:
         if stopping.asked(self.workspace.directory, self.me):
             raise StopAsked
 
-    def _last_word(self, step: Next) -> Next:
+    def _last_word(self, step: Next) -> None:
         self.workspace.journal.append("word", state=step.state, reason=step.reason, status=step.status)
         states.write_word(self.workspace.word_file, step.state, time.time(), self.workspace.tip(), step.reason)
-        return step
+
+    def _notify(self, event: str, state: str, reason: str) -> None:
+        """Tell the person who is not looking. What goes wrong with that is only noted."""
+        workspace, waits = self.workspace, event == notify.WAITING
+        if not waits:
+            self.signs.ring()
+        if workspace.settings.notify:
+            done, total = self.standing.done, self.standing.total
+            notice = Notice(event, workspace.task.name, state, show.one_line(reason), done, total, workspace.branch)
+            trouble = notify.tell(
+                workspace.settings.notify,
+                notice,
+                cwd=workspace.repository.main_root,
+                timeout=workspace.settings.notify_timeout,
+                should_stop=self._told if waits else lambda: False,
+            )
+            if trouble:
+                self.screen.note(trouble)
 
     # -- locks and signals ---------------------------------------------------------------------------------------------------------------------------
 

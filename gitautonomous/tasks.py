@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from .config import Approvals, Settings
 from .errors import AutonomousError, NeedsPerson
 from .git import Repository, Worktree
 from .model import Limits, Next, Options, Task
+from .notify import Signs
 from .objects import Objects
 from .runner import Runner, check_templates
 from .screen import Screen
@@ -37,6 +39,7 @@ class Request:
     plan: bool = False
     resume_last: bool = False
     detach: bool = False
+    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -530,6 +533,7 @@ def run(workspace: Workspace, request: Request, screen: Screen) -> Next | None:
         screen,
         delay=workspace.settings.delay,
         resume_last=request.resume_last,
+        signs=Signs(sys.stderr, bell=settings.bell and not request.quiet, title=settings.title and not request.quiet),
         detached=request.detach,
     ).run()
 

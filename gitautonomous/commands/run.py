@@ -103,6 +103,7 @@ def start(
         max_tokens,
         max_time,
         detach,
+        quiet,
     )
     with screen_for(quiet) as screen:
         result = tasks.start(text, request, ask, screen, name=name, base=base, replace_old=replace)
@@ -148,6 +149,7 @@ def resume(
         max_tokens,
         max_time,
         detach,
+        quiet,
     )
     with screen_for(quiet) as screen:
         result = tasks.resume(task, request, ask, screen)
@@ -170,6 +172,7 @@ def make_request(
     max_tokens: int | None,
     max_time: str | None,
     detach: bool,
+    quiet: bool,
 ) -> Request:
     from ..tasks import Request
 
@@ -194,6 +197,7 @@ def make_request(
         plan=plan,
         resume_last=resume_last,
         detach=detach,
+        quiet=quiet,
     )
 
 
