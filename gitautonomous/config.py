@@ -186,6 +186,11 @@ class Settings:
     max_bytes: int = _setting(1 << 30, _BYTES, "changed bytes in one session before the task pauses")
     keep_tracking: bool = _setting(False, _SWITCH, "keep .autonomous/<task>/ in the base's tree after a merge")
     sync_by: str = _setting("merge", _MERGE_OR_REBASE, "how sync brings the base into a task")
+    announce: bool = _setting(True, _SWITCH, "git hooks say on a checkout where tasks stand")
+    guard: bool = _setting(True, _SWITCH, "git hooks refuse what harms a task", guarded=True)
+    resume_on_commit: bool = _setting(
+        False, _SWITCH, "a person's commit sends a paused task back to work (git hooks)", guarded=True
+    )
 
 
 @dataclass(frozen=True)

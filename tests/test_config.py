@@ -75,6 +75,9 @@ OTHER: dict[str, tuple[str, object]] = {
     "max_bytes": ("500m", 500 << 20),
     "keep_tracking": ("true", True),
     "sync_by": ("rebase", "rebase"),
+    "announce": ("false", False),
+    "guard": ("no", False),
+    "resume_on_commit": ("true", True),
 }
 
 
@@ -386,6 +389,8 @@ def test_every_setting_that_runs_something_or_widens_rights_is_guarded() -> None
         "setup",
         "checks",
         "notify",
+        "guard",
+        "resumeOnCommit",
     ]
 
 
