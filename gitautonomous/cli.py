@@ -14,7 +14,7 @@ import typer
 import typer.exceptions
 
 from . import __version__, show
-from .commands import change, look, review, run, settings, setup, stop, tools, watch
+from .commands import change, hooks, look, review, run, settings, setup, stop, tools, watch
 from .errors import AutonomousError, UsageError
 
 app = typer.Typer(
@@ -116,6 +116,10 @@ add("get", settings.get, "config get silenceTimeout --show-origin", to=config)
 add("set", settings.set_value, "config set checks 'npm test' 'npm run lint'", "config set --global delay 10", to=config)
 add("unset", settings.unset, "config unset checks", to=config)
 add("list", settings.list_settings, "config list --show-origin", to=config)
+git_hooks = group("hooks", "Let git itself tell where tasks stand, and guard them.")
+add("install", hooks.install, "hooks install", to=git_hooks)
+add("uninstall", hooks.uninstall, "hooks uninstall", to=git_hooks)
+add("status", hooks.status, "hooks status --json", to=git_hooks)
 add("completion", setup.completion, "completion bash --install", "completion zsh > ~/.zfunc/_git-autonomous")
 add("doctor", tools.doctor, "doctor")
 add("demo", tools.demo, "demo")
