@@ -8,6 +8,9 @@ import sys
 
 def main() -> int:
     """Run the command line in sys.argv and return the exit status."""
+    from . import trusted
+
+    os.environ["PATH"] = trusted.path(os.environ.get("PATH", os.defpath))
     if len(sys.argv) > 1 and sys.argv[1] == "list" and set(sys.argv[2:]) <= {"--json"}:
         from . import listing
 

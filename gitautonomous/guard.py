@@ -36,7 +36,8 @@ def snapshot(repository: Repository, worktree: Worktree) -> Snapshot:
 def remember(path: Path, taken: Snapshot) -> str:
     """Keep a snapshot in a file, so that a difference can be named. Returns its fingerprint, by which a difference is known."""
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(taken))
+    with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        json.dump(taken, file)
     temporary.replace(path)
     return fingerprint(taken)
 

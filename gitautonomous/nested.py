@@ -34,7 +34,7 @@ LISTING = ("ls-files", "-z", "-t", "--stage", "--others", "--modified", "--exclu
 """The git command whose output `read_listing` takes: it looks into no nested repository."""
 
 
-_CLOSED = re.compile(rb"^warning: could not open directory '(.+)/': ", re.MULTILINE)
+_CLOSED = re.compile(rb"^warning: could not open directory '(.+?)(?:/': .*)?$", re.MULTILINE)  # git cuts a long path off
 
 
 def read_listing(output: bytes, messages: bytes) -> Listing:
@@ -59,13 +59,12 @@ def repositories(root: Path, listing: Listing) -> list[str]:
     found: dict[str, None] = {}
     folders: dict[str, None] = {}
     for path in listing.untracked:
-        if path.endswith("/"):
-            found[path.rstrip("/")] = None
-            continue
-        parts = path.split("/")
+        parts = path.rstrip("/").split("/")
         spelled = next((index for index, part in enumerate(parts) if is_git_dir_name(part)), None)
         if spelled is not None:
             found["/".join(parts[:spelled]) or parts[0]] = None
+        elif path.endswith("/"):
+            found[path.rstrip("/")] = None
     for path in (*listing.untracked, *listing.modified):
         folders.update(dict.fromkeys(above(path)))
     found.update(dict.fromkeys(folder for folder in folders if is_bare_repository(root / folder)))
