@@ -156,15 +156,23 @@ def look(place: Place, name: str, wish: Wish) -> Situation:
         situation = replace(situation, absorbed=found or (None if situation.conflicts else "contained"))
     changes = threeway.changes(repository, objects, base_tip, situation.tree)
     checkout = moving.checkout_of(repository, base)
-    listed = checklist.parse((objects.read(tip, task.list_file) or b"").decode("utf-8", "replace"))
-    records = [model.read_session(commit.message, name) for commit in objects.history(tip, task.base_commit)]
-    sessions = [record for record in records if record is not None and record.number > 0]
     return replace(
-        situation,
+        with_record(place, situation),
         changes=changes,
         hazards=hazards.of_changes(repository, changes),
         checkout=checkout,
         in_the_way=tuple(moving.in_the_way(repository, checkout, changes)) if checkout is not None else (),
+    )
+
+
+def with_record(place: Place, situation: Situation) -> Situation:
+    """The situation with what the message tells: the items that are done, and who worked on them."""
+    objects, task, tip = place.objects, situation.task, situation.tip
+    listed = checklist.parse((objects.read(tip, task.list_file) or b"").decode("utf-8", "replace"))
+    records = [model.read_session(commit.message, task.name) for commit in objects.history(tip, task.base_commit)]
+    sessions = [record for record in records if record is not None and record.number > 0]
+    return replace(
+        situation,
         items=tuple(one_line(item.text, 300) for item in listed.items if item.done),
         sessions=len(sessions),
         models=tuple(dict.fromkeys(record.assisted_by for record in reversed(sessions) if record.assisted_by)),
@@ -379,7 +387,7 @@ def _build_commit(place: Place, plan: Plan, worktree: Worktree, say: Say) -> str
     for name in ("MERGE_HEAD", "MERGE_MSG"):
         (worktree.git_dir / name).unlink(missing_ok=True)
     tree = worktree.run("write-tree").strip()
-    commit = _commit(place, tree, [s.base_tip, s.tip] if merging else [s.base_tip], written, {})
+    commit = commit_tree(place, tree, [s.base_tip, s.tip] if merging else [s.base_tip], written, {})
     worktree.restore(tree)
     return commit
 
@@ -394,11 +402,12 @@ def _build_steps(place: Place, s: Situation, wish: Wish) -> str:
         written = step.commit.message
         if wish.force is not None and step is s.steps[-1]:
             written = with_reason(written, wish.force)
-        at = _commit(place, step.tree, [at], written, author)
+        at = commit_tree(place, step.tree, [at], written, author)
     return at
 
 
-def _commit(place: Place, tree: str, parents: Sequence[str], written: str, author: dict[str, str]) -> str:
+def commit_tree(place: Place, tree: str, parents: Sequence[str], written: str, author: dict[str, str]) -> str:
+    """Write a commit, signed where the user signs. `author`: the variables of git that name another one, or another date."""
     name, _, mail = place.repository.identity().rpartition(" <")
     who = {"NAME": name, "EMAIL": mail.rstrip(">")}
     extra = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
