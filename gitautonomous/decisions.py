@@ -96,16 +96,21 @@ class Plan:
 
 
 def read_chain(trees: Trees, tip: str, task: Task) -> Chain:
-    """Walk a branch back to the start of its task. Raises AutonomousError when that is not there."""
+    """Walk a branch back to the start of its task, or, where a person has rewritten that commit, to where the branch left its base.
+
+    Raises AutonomousError when no commit of the task is left.
+    """
     steps: list[Step] = []
     for commit in trees.history(tip, task.base_commit):
         record = model.read_session(commit.message, task.name)
         if record is not None and record.number == 0:
             return Chain(task, commit, tuple(reversed(steps)))
         steps.append(Step(commit, record))
-    raise AutonomousError(
-        f"the branch of '{task.name}' has no commit that started it any more", f"git autonomous restore {task.name}"
-    )
+    if not any(step.record for step in steps) or not steps[-1].commit.parents:
+        raise AutonomousError(
+            f"the branch of '{task.name}' has no commit of its own any more", f"git autonomous restore {task.name}"
+        )
+    return Chain(task, trees.commit(steps[-1].parent), tuple(reversed(steps)))
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
@@ -291,7 +296,10 @@ class Decisions:
             self._refuse_uncommitted()
 
     def carry_out(self, plan: Plan) -> str:
-        """Do what the plan says. Returns the ref that keeps the old tip. Raises AutonomousError when the branch has moved since, or as `refuse_busy`."""
+        """Do what the plan says. Returns the ref that keeps the old tip. Raises AutonomousError when the branch has moved since, or as `refuse_busy`.
+
+        The files go first: after a death before the branch moved they look like edits by hand that do the same, and not like edits that take it back.
+        """
         name, repository = self.task.name, self.place.repository
         with backup.at_rest(repository, name):
             worktree = self._refuse_uncommitted()

@@ -33,6 +33,8 @@ def hooks_in_tree(repository: Repository) -> str | None:
     values = [value for _, key, value in repository.config() if key == "core.hookspath"]
     if not values or not values[-1]:
         return None
-    root = repository.toplevel or repository.main_root
-    path = Path(os.path.normpath(root / Path(values[-1]).expanduser()))
-    return str(path.relative_to(root)) if path != root and path.is_relative_to(root) else None
+    for root in filter(None, (repository.toplevel, repository.main_root)):
+        path = Path(os.path.normpath(root / Path(values[-1]).expanduser()))
+        if path != root and path.is_relative_to(root):
+            return str(path.relative_to(root))
+    return None

@@ -51,6 +51,7 @@ Lines = tuple[int | None, int | None]
 _Files = list[tuple[tuple[str, ...], Lines]]
 
 _BOX = re.compile(r"[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[[ xX]\]")
+_COUNTED = re.compile(r"([0-9]{1,18}|-)\t([0-9]{1,18}|-)\t(.*)", re.DOTALL)
 _PROPOSED = re.compile(r"^## +proposed", re.IGNORECASE | re.MULTILINE)
 
 
@@ -414,9 +415,9 @@ def _numstat(repository: Repository, command: str, *arguments: str) -> Iterator[
             if oid:
                 yield oid, files
             oid, files = field[1:], []
-        elif "\t" in field:
-            added, removed, path = field.lstrip("\n").split("\t", 2)
-            paths: tuple[str, ...] = (path,) if path else (next(fields), next(fields))
+        elif counted := _COUNTED.fullmatch(field.lstrip("\n")):
+            added, removed, path = counted.groups()
+            paths: tuple[str, ...] = (path,) if path else (next(fields, ""), next(fields, ""))
             files.append((paths, (int(added) if added != "-" else None, int(removed) if removed != "-" else None)))
     if oid or files:
         yield oid, files

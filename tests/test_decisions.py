@@ -355,6 +355,21 @@ def test_a_merge_of_the_base_stays_a_merge(task: Fabricated) -> None:
     assert files(task) == ["README.md", "a", "b", "base", "d", "e", "shared"]
 
 
+def test_a_branch_whose_start_a_person_rewrote_can_still_be_decided_on(task: Fabricated) -> None:
+    worktree = task.worktree()
+    settings = ("-c", "sequence.editor=sed -i 1s/^pick/reword/", "-c", "core.editor=sed -i s/.*/Mine/")
+    git(worktree.path, *settings, "rebase", "--quiet", "-i", "main")
+    desk = decisions(task)
+    assert [step.name.split()[0] for step in desk.chain.steps] == ["your", *["session"] * 5, "your", "session"]
+    desk.carry_out(desk.drop([4]))
+    assert ticked(task) == ["write a", "write b", "write d", "write e"]
+    git(worktree.path, "reset", "--quiet", "--soft", "main")
+    git(worktree.path, "commit", "--quiet", "-m", "All in one")
+    with pytest.raises(AutonomousError) as caught:
+        decisions(task)
+    assert caught.value.message == "the branch of 'todo' has no commit of its own any more"
+
+
 def test_text_of_the_agent_below_the_block_lookalike_stays(repo: Path) -> None:
     task = Fabricated(repo)
     task.plan("write a", "write b")

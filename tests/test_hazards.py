@@ -44,3 +44,9 @@ def test_the_users_hooks_folder_is_found_when_it_lies_in_the_tree(
     if setting is not None:
         git(repo, "config", "core.hooksPath", setting.format(repo=repo))
     assert hazards.hooks_in_tree(Repository.discover(repo)) == expected
+
+
+def test_it_is_found_from_the_worktree_of_the_task_too(repo: Path) -> None:
+    task = Fabricated(repo)
+    git(repo, "config", "core.hooksPath", f"{repo}/tools/git")
+    assert hazards.hooks_in_tree(Repository.discover(task.worktree().path)) == "tools/git"
