@@ -68,7 +68,7 @@ def repositories(root: Path, listing: Listing) -> list[str]:
     for path in (*listing.untracked, *listing.modified):
         folders.update(dict.fromkeys(above(path)))
     found.update(dict.fromkeys(folder for folder in folders if is_bare_repository(root / folder)))
-    return list(found)
+    return [folder for folder in found if not any(outer in found for outer in above(folder))]
 
 
 def above(path: str) -> Iterator[str]:

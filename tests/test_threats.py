@@ -319,13 +319,8 @@ def test_what_people_do_meanwhile_in_their_own_checkout_is_no_alarm(agent_repo: 
 
 
 def test_an_agents_own_commits_become_the_sessions_one_commit(agent_repo: Path, worktree: Path, model: Server) -> None:
-    mine = "git add -A && git commit -q -m 'Mine' && echo 3 > c && git add c"
-    model.play(
-        sessions(
-            initializer("todo", ["write a"]),
-            executor("todo", "write a", write_file("a", "1"), mine, write_file("b", "2")),
-        )
-    )
+    mine = "echo 1 > a; git add a; git commit -q -m Mine; echo 3 > c; git add c; echo 2 > b"
+    model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", mine)))
     ended = autonomous(agent_repo, *START, "--network")
     assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
     assert commits(agent_repo, "main..autonomous/todo") == ["Start todo", "todo: task list of 1 items", "todo: write a"]
