@@ -68,11 +68,14 @@ _RULES = (
         ".gitattributes .gitmodules .gitconfig .lfsconfig .gitalias", ".git.d",
     ),
     _Rule(
+        "git", "configures another version control system, which a shell's prompt may call when you enter the folder", ".hgrc hgrc", ".hg .jj .svn .bzr _darcs"
+    ),
+    _Rule(
         "autonomous", "git autonomous obeys it: commands, rights, and which ignored files are copied", ".autonomous.toml .worktreeinclude"
     ),
     _Rule(
         "shell", "runs when you enter the folder, or when a shell or an interpreter starts in it",
-        """.envrc .env .env.* .autoenv .autoenv.zsh .bashrc .bash_profile .bash_aliases .profile .zshrc .zshenv .zprofile .kshrc .inputrc .tmux.conf .screenrc .gdbinit
+        """.envrc .env .env.local .env.*.local .env.dev* .env.prod* .env.test .env.ci .env.staging .env.docker .env.default* .autoenv .autoenv.zsh .bashrc .bash_profile .bash_aliases .profile .zshrc .zshenv .zprofile .kshrc .inputrc .tmux.conf .screenrc .gdbinit
         .lldbinit .pdbrc .pdbrc.py .rprofile .renviron .irbrc .pryrc .pythonrc .pythonrc.py .psqlrc .sqliterc .octaverc .ghci .ocamlinit .netrc .curlrc .wgetrc
         sitecustomize.py usercustomize.py *.pth .ps1 profile.ps1 desktop.ini autorun.inf""",
         ".direnv .zsh .bash",
@@ -181,12 +184,33 @@ def what_runs(changed: Iterable[Change], *, hooks_path: str | None = None) -> tu
     `hooks_path`: the user's core.hooksPath when it lies in the tree, relative to its top.
     """
     hooks = f"{_plain(hooks_path.strip('/').removeprefix('./'))}/" if hooks_path else None
-    found = [hazard for change in changed if (hazard := _hazard(change, hooks)) is not None]
+    changed = list(changed)
+    repositories = _repositories(changed)
+    found = [hazard for change in changed if (hazard := _hazard(change, hooks, repositories)) is not None]
     order = {kind: number for number, kind in enumerate(KINDS)}
     return tuple(sorted(found, key=lambda hazard: (order[hazard.kind], hazard.path)))
 
 
-def _hazard(change: Change, hooks: str | None) -> Hazard | None:
+def _repositories(changed: Iterable[Change]) -> set[str]:
+    """Folders in the tree that git takes for a bare repository when somebody, or the prompt of a shell, enters them: it then runs what the `config` in it names."""
+    parts: dict[str, set[str]] = {}
+    for change in changed:
+        if change.status.startswith("D"):
+            continue
+        plain = _plain(change.path)
+        folder, _, name = plain.rpartition("/")
+        if name in ("head", "commondir"):
+            parts.setdefault(folder, set()).add(name)
+        for inner in ("objects", "refs"):
+            at = f"/{plain}".rfind(f"/{inner}/")
+            if at >= 0:
+                parts.setdefault(plain[: max(0, at - 1)], set()).add(inner)
+    return {
+        folder for folder, has in parts.items() if "head" in has and ("commondir" in has or has >= {"objects", "refs"})
+    }
+
+
+def _hazard(change: Change, hooks: str | None, repositories: set[str]) -> Hazard | None:
     deleted = change.status.startswith("D")
     if not deleted and change.mode == GITLINK:
         return Hazard(change.path, "submodule", "brings the code of another repository")
@@ -196,6 +220,8 @@ def _hazard(change: Change, hooks: str | None) -> Hazard | None:
     plain = _plain(change.path)
     if hooks is not None and plain.startswith(hooks):
         return _told(change.path, _RULES[0], deleted)
+    if repositories and plain.rpartition("/")[0] in repositories and not deleted:
+        return Hazard(change.path, "git", "makes its folder a repository of its own, whose configuration git runs")
     rule = _rule(plain)
     if rule is not None:
         return _told(change.path, rule, deleted)

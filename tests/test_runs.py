@@ -11,7 +11,7 @@ from gitautonomous.runs import EXECUTABLE, GITLINK, KINDS, LINK, Change, Hazard,
 BY_KIND = {
     "hook": """.husky/pre-commit .husky/_/husky.sh .githooks/anything packages/a/.husky/commit-msg hooks/build.py tools/hooks/x deep/down/hooks/pre-push scripts/post-checkout.sh
         .pre-commit-config.yaml lefthook.yml .lefthook-local.toml .overcommit.yml .lintstagedrc.json lint-staged.config.mjs commitlint.config.js .huskyrc""",
-    "git": ".gitattributes sub/.gitattributes .gitmodules .gitconfig .lfsconfig",
+    "git": ".gitattributes sub/.gitattributes .gitmodules .gitconfig .lfsconfig .hg/hgrc sub/.hg/hgrc .jj/config.toml",
     "autonomous": ".autonomous.toml .worktreeinclude",
     "shell": ".envrc api/.envrc .env .env.local .bashrc .gdbinit .pdbrc sitecustomize.py lib/x.pth .tool-versions mise.toml .mise.toml .mise/config.toml .config/mise/config.toml",
     "agent": """AGENTS.md src/AGENTS.override.md CLAUDE.md CLAUDE.local.md GEMINI.md .codex/config.toml .agents/skills/x/run.sh .aws/x .claude/settings.json .cursor/rules/a.mdc .cursorrules
@@ -28,7 +28,7 @@ BY_KIND = {
         pip.conf Brewfile""",
 }  # fmt: skip
 
-HARMLESS = """README.md src/main.py src/hooks/useFoo.ts app/hooks.py docs/build/index.md src/makefile_parser/x.py tests/test_env.py environment.py agents/mod.rs docs/claude.txt notes.txt LICENSE .gitignore
+HARMLESS = """README.md src/main.py src/hooks/useFoo.ts app/hooks.py docs/build/index.md src/makefile_parser/x.py tests/test_env.py environment.py .env.example agents/mod.rs docs/claude.txt notes.txt LICENSE .gitignore
     .editorconfig src/package.json5 config.json data/requirements.md my.vscode/x lib/ci/parser.py .autonomous/todo/task_list.md .autonomous/todo/task.toml .autonomous/todo/progress.md git.py a.go b.rs"""
 
 
@@ -97,6 +97,23 @@ def test_links_that_leave_the_tree_and_submodules_are_told() -> None:
 )
 def test_a_link_leaves_the_tree_when_its_text_may_lead_out(path: str, target: str, expected: bool) -> None:
     assert leaves(path, target) is expected
+
+
+@pytest.mark.parametrize(
+    ("paths", "told"),
+    [
+        ("x/HEAD x/config x/objects/keep x/refs/heads/main x/readme", "x/HEAD x/config x/readme"),
+        ("x/y/head x/y/OBJECTS/a x/y/refs/b", "x/y/head"),
+        ("HEAD config objects/a refs/b", "HEAD config"),
+        ("x/HEAD x/commondir x/config", "x/HEAD x/commondir x/config"),
+        ("x/HEAD x/objects/a", ""),
+        ("x/HEAD y/objects/a z/refs/a", ""),
+    ],
+)
+def test_a_bare_repository_made_of_plain_files_is_told(paths: str, told: str) -> None:
+    found = what_runs([Change(path, "A") for path in paths.split()])
+    assert [hazard.path for hazard in found] == told.split()
+    assert {hazard.kind for hazard in found} <= {"git"}
 
 
 def test_the_users_own_hooks_folder_in_the_tree_counts_wherever_it_is() -> None:
