@@ -393,10 +393,12 @@ def with_record(message: str, record: Session, listed: checklist.Checklist, *, c
     fresh = [line for line in new.trailers().split("\n") if line.startswith(counted)]
     lines: list[str] = []
     for line in block.split("\n"):
-        if line.startswith("Autonomous-Progress: "):
+        if line.startswith(counted):
             lines += fresh
-        elif not line.startswith(counted):
+            fresh = []
+        else:
             lines.append(line)
+    lines += fresh
     return f"{text}\n\n" + "\n".join(lines) + "\n"
 
 

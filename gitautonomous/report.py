@@ -136,7 +136,7 @@ def _rows(rows: Iterable[Row], prefix: str, style: Style) -> str:
         cells.append(
             (
                 str(record.number) if record else row.step.commit.oid[:10],
-                what if record else f"by hand: {what.removeprefix(prefix)}",
+                what if record else f"by hand: {what.removeprefix(prefix)}".replace(": changes by hand", ""),
                 str(row.size.files) if row.size.files else "",
                 lines_text(row.size),
                 record.check if record and record.check != "none" else "",

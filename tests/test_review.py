@@ -256,6 +256,12 @@ def test_a_task_without_a_session_is_reviewed_too(repo: Path) -> None:
     )
 
 
+def test_edits_that_the_runner_committed_for_a_person_are_told_as_such(task: Fabricated) -> None:
+    task.by_hand("todo: changes by hand", {"mine": "x\n"})
+    last = review_text(of_task(task), Style()).split("\n")[-8]
+    assert last == f"{task.tip[:10]}  by hand                   1  +1 -0"
+
+
 def test_ticks_are_told_however_the_list_changed(repo: Path) -> None:
     task = Fabricated(repo)
     task.plan("write a", "write b", "write b", "write c", proposed=["old"])
