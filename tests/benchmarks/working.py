@@ -71,7 +71,7 @@ def close(bench: Bench) -> Iterator[Row]:
     large = repositories.with_files(bench, "large", files)
     yield _close(bench, "close-changed", large, files, "for f in d000/*; do echo $$ >> $f; done")
     small = repositories.with_files(bench, "small", 1)
-    loop = f"i=0; while [ $i -lt {files} ]; do echo $$ > $d/$i; i=$((i+1)); done"
+    loop = f"i=0; while [ $i -lt {files} ]; do echo $$ $i > $d/$i; i=$((i+1)); done"
     yield _close(bench, "close-new", small, files, f"d=new/$$; mkdir -p $d; {loop}")
 
 
