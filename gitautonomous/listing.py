@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import locks, states
+from . import conflicts, locks, states
 
 FORMAT = "%(refname)%00%(objectname)%00%(committerdate:unix)%00%(worktreepath)%00%(contents)%00%00"
 ANCESTORS = 512
@@ -136,6 +136,7 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     local = local_tasks(common_dir)
     for task in found:
         add_state(task, local, merged, now)
+    conflicts.add(found, common_dir, lambda ref: ref_tip(common_dir, ref))
     found.sort(key=lambda task: (-task["updated"], task["name"]))
     return found
 

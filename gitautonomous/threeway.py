@@ -44,24 +44,30 @@ def merge(repository: Repository, ours: str, theirs: str) -> Merged:
 
 
 def merge_all(
-    repository: Repository, pairs: Sequence[tuple[str, str]], *, attributes_of: str, scratch: Path | None = None
+    repository: Repository,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    attributes_of: str,
+    scratch: Path | None = None,
+    timeout: float | None = None,
 ) -> Iterator[Merged]:
     """Merge many pairs of commits in one process, all with the attributes of one commit (or tree).
 
-    `scratch`: a folder that takes the objects in place of the repository, for verdicts that nobody builds on. Raises AutonomousError.
+    `scratch`: a folder that takes the objects in place of the repository, for verdicts that nobody builds on; `timeout`: seconds. Raises AutonomousError.
     """
     if not pairs:
         return
-    options = ["-c", "core.fsync=none"] if scratch else []
+    options = ["-c", "core.fsync=none", "-c", "core.looseCompression=0"] if scratch else []
     extra = {}
     if scratch:
-        objects = str(repository.common_dir / "objects")
-        extra = {"GIT_OBJECT_DIRECTORY": str(scratch), "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
+        objects = re.sub(r'([\\"])', r"\\\1", str(repository.common_dir / "objects"))
+        extra = {"GIT_OBJECT_DIRECTORY": str(scratch), "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{objects}"'}
     done = repository.call(
         *options, "merge-tree", "--write-tree", "--stdin", "-z", "--name-only", "--no-messages",
         input="".join(f"{ours} {theirs}\n" for ours, theirs in pairs).encode(),
         work_tree=attributes_folder(repository, attributes_of),
         extra=extra,
+        timeout=timeout,
     )  # fmt: skip
     results = list(_read(iter(text(done.stdout).split("\0"))))
     if len(results) != len(pairs):
