@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from . import activity, checklist, codex, config, doctor, git, hostile, listing, model, ready, states, stopping
+from .account import Account
 from .config import Approvals, Settings
 from .errors import AutonomousError, NeedsPerson
 from .git import Repository, Worktree
@@ -40,6 +41,7 @@ class Request:
     resume_last: bool = False
     detach: bool = False
     quiet: bool = False
+    patient: bool = False
 
 
 @dataclass(frozen=True)
@@ -534,6 +536,8 @@ def run(workspace: Workspace, request: Request, screen: Screen) -> Next | None:
         delay=workspace.settings.delay,
         resume_last=request.resume_last,
         signs=Signs(sys.stderr, bell=settings.bell and not request.quiet, title=settings.title and not request.quiet),
+        account=Account(config.state_directory(os.environ), codex.home()),
+        eager=not request.patient,
         detached=request.detach,
     ).run()
 
