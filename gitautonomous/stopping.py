@@ -104,6 +104,15 @@ class Told:
         return not self.orphan and runner(self.directory) == self.who
 
 
+def ask_crew(state_dir: Path, lock: str) -> bool:
+    """Ask the process that holds this lock, and starts one task after another, to start no more. Returns whether there is one."""
+    who = runner(state_dir, lock)
+    if who is None or not process.alive(who):
+        return False
+    ask_after_session(state_dir, who)
+    return True
+
+
 def tell(directory: Path, *, after_session: bool) -> Told | None:
     """Tell the runner of the task with this folder to stop, at once or after its session; None when the task is not worked on.
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import show
+from .. import listing, show
 from ..errors import UsageError
-from .common import TaskName, ask, print_json
+from .common import TaskName, ask, colour_setting, print_json
 
 if TYPE_CHECKING:
     from ..screen import Screen
@@ -112,6 +114,10 @@ def start(
 
 def resume(
     task: TaskName = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Go on with every task that can, at the same time.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="With --all: at most N tasks at a time.")] = 4,
     plan: Plan = False,
     max_sessions: MaxSessions = None,
     no_auto_continue: NoAutoContinue = False,
@@ -151,9 +157,55 @@ def resume(
         detach,
         quiet,
     )
+    if everything:
+        if task is not None:
+            raise UsageError("TASK and --all exclude each other", "git autonomous resume -h")
+        outcome = resume_all(jobs, request, as_json)
+        if isinstance(outcome, int):
+            return outcome
+        task, request, as_json = outcome, replaced(request, detach=False, patient=True), False
     with screen_for(quiet) as screen:
         result = tasks.resume(task, request, ask, screen)
     return report(result, as_json)
+
+
+def resume_all(jobs: int, request: Request, as_json: bool) -> int | str:
+    """Run every task that can go on, each in a process of its own. Returns the exit status, and in such a process the task that is its own."""
+    from .. import many, tasks
+    from ..notify import Signs
+
+    place = tasks.open_place(request.flags, ask)
+    tasks.refuse_nested(place)
+    names, left_out = many.choose(place)
+    for line in left_out:
+        print(show.one_line(line), file=sys.stderr)
+    outcome: int | str | None = 0
+    if names:
+        outcome = many.Crew(place, names, jobs, colour_setting(place)).run(request.detach)
+    if isinstance(outcome, str):
+        return outcome
+    found = [task for task in tasks.listed(place) if task["name"] in names]
+    if as_json:
+        print_json({"schema": 1, "tasks": [listing.to_json(task) for task in found]})
+    elif outcome is None:
+        print(f"{several(len(names))} in the background", flush=True)
+    elif found:
+        counts = Counter(str(task["state"]) for task in found)
+        print(f"{several(len(found))}: {', '.join(f'{n} {state}' for state, n in counts.most_common())}", flush=True)
+    else:
+        print("No task can go on.", file=sys.stderr)
+    if outcome is None:
+        print("hint: git autonomous list --watch    # watch them; Ctrl-C leaves them running", file=sys.stderr)
+        print("hint: git autonomous stop --all", file=sys.stderr)
+        return 0
+    if found:
+        Signs(sys.stderr, bell=place.settings.bell and not request.quiet, title=False).ring()
+        print("hint: git autonomous list", file=sys.stderr)
+    return outcome
+
+
+def several(number: int) -> str:
+    return f"{number} task{'s' * (number != 1)}"
 
 
 def make_request(

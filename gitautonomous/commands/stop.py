@@ -14,6 +14,7 @@ from ..errors import AutonomousError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from ..stopping import Told
+    from ..tasks import Place
 
 POLL = 0.1  # seconds
 
@@ -33,26 +34,54 @@ def stop(
     if everything and task is not None:
         raise UsageError("TASK and --all exclude each other", "git autonomous stop -h")
     place = tasks.open_place({}, None)
-    names = tasks.running(place) if everything else [tasks.known_task(place, task or tasks.only_running(place, "stop"))]
-    told = {}
-    for name in names:
-        found = stopping.tell(place.repository.task_dir(name), after_session=after_session)
-        if found is not None:
-            told[name] = found
-        elif not everything:
-            raise AutonomousError(f"nobody works on '{name}'", f"git autonomous status {name}")
+    if everything:
+        return stop_all(place, after_session)
+    name = tasks.known_task(place, task or tasks.only_running(place, "stop"))
+    told = stopping.tell(place.repository.task_dir(name), after_session=after_session)
+    if told is None:
+        raise AutonomousError(f"nobody works on '{name}'", f"git autonomous status {name}")
+    report(place, {name: told}, after_session)
+    return 0
+
+
+def stop_all(place: Place, after_session: bool) -> int:
+    """Stop all that runs here; who starts one task after another is told first, and is waited for, so that no new one appears."""
+    from .. import many, stopping, tasks
+
+    crew = stopping.ask_crew(place.repository.state_dir, many.LOCK)
+    told: dict[str, Told] = {}
+    while True:
+        fresh = {}
+        for name in tasks.running(place):
+            found = (
+                stopping.tell(place.repository.task_dir(name), after_session=after_session)
+                if name not in told
+                else None
+            )
+            if found is not None:
+                fresh[name] = told[name] = found
+        report(place, fresh, after_session)
+        if after_session or not (crew and stopping.runner(place.repository.state_dir, many.LOCK)):
+            break
+        time.sleep(POLL)
     if not told:
         print("Nothing runs.", file=sys.stderr)
-    if after_session:
-        for name, found in told.items():
-            print(f"{name}: " + ("stopped" if found.orphan else "will stop after its session"))
-        return 0
-    wait(told)
+    return 0
+
+
+def report(place: Place, told: dict[str, Told], after_session: bool) -> None:
+    """Say what came of it, when it has."""
+    from .. import tasks
+
+    if not after_session:
+        wait(told)
     for name, found in told.items():
+        if after_session and not found.orphan:
+            print(f"{name}: will stop after its session", flush=True)
+            continue
         print(f"{name}: stopped, {tasks.newest(place, name)}", flush=True)
         if found.orphan:
             print(f"hint: git autonomous resume {name}    # commits what its session did", file=sys.stderr)
-    return 0
 
 
 def wait(told: dict[str, Told]) -> None:
