@@ -25,6 +25,7 @@ from . import (
     closing,
     codex,
     detach,
+    forecast,
     guard,
     journal,
     locks,
@@ -462,6 +463,7 @@ class Runner:
             self.screen.note(f"put back in the list: {text}")
         self._count(attempt, turn, end, closed)
         self._tell(attempt, end, closed)
+        forecast.after_session(self.workspace)
         self._leave_if_told()
         if closed.alarm:
             return Next(False, state=states.FAILED, reason=f"session {attempt.number}: {closed.alarm}", status=3)
