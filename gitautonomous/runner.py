@@ -13,9 +13,10 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -37,11 +38,12 @@ from . import (
     states,
     stopping,
 )
+from .account import Account
 from .checks import CheckResult
 from .closing import Attempt, Closed
 from .ends import End, EndKind, RolloutFacts, classify
 from .errors import AutonomousError, Interrupted
-from .events import Turn, Usage
+from .events import Command, Event, FileChange, Said, Thought, ToolCall, Turn, Usage
 from .model import Limits, Next, Standing
 from .notify import Notice, Signs
 from .rollout import read_rollout
@@ -49,8 +51,18 @@ from .screen import Screen
 from .supervision import Deadlines, Supervision, follow, supervise
 from .workspace import History, Workspace, read_history
 
+UNKNOWN_WAIT = 900.0
+"""Seconds that a usage limit is waited for whose end is not told."""
+
+SHORTEST_WAIT = 30.0
 LONGEST_WAIT = 6 * 3600.0
 """Seconds after which a usage limit is tried again even though its reset lies later: the times that are told are not always right."""
+
+TRYING = 900.0
+"""Seconds in which another runner must have found out whether a usage limit is over."""
+
+SPREAD = 5.0
+"""Seconds over which the runners that waited for that begin again."""
 
 AT_ONCE = {
     EndKind.sign_in: "codex login    # then: git autonomous resume {task}",
@@ -76,6 +88,8 @@ class Runner:
         delay: float,
         resume_last: bool,
         signs: Signs,
+        account: Account,
+        eager: bool = True,
         detached: bool = False,
     ) -> None:
         self.workspace = workspace
@@ -84,6 +98,9 @@ class Runner:
         self.delay = delay
         self.resume_last = resume_last
         self.detached = detached
+        self.account = account
+        self.eager = eager
+        self.rested = False
         self.signs = signs
         self.wait_told = False
         self.notice: tuple[str, str, str] | None = None
@@ -164,13 +181,33 @@ class Runner:
             step = model.decide(self._assess(), self.limits)
             if not step.go:
                 return step
-            if self.ran:
-                self._wait(self.delay, "next session")
             self._leave_if_told()
             self._stop_if_asked()
+            if self._rest():
+                continue  # somebody may have changed the worktree meanwhile
             stop = self._session(step.role)
             if stop is not None:
                 return stop
+
+    def _rest(self) -> bool:
+        """Wait where there is reason to. Returns whether it did."""
+        if self.ran and self.delay and not self.rested:
+            self.rested = True
+            self._wait(self.delay, "next session")
+            return True
+        waited = False
+        while (limit := self.account.limit()) is not None:
+            if (self.eager or limit.until <= time.time()) and self.account.try_it():
+                break
+            left = limit.until - time.time()
+            why = f"usage limit: {limit.reason}"
+            known = partial(self.account.moved_on, limit)
+            self._wait(left if left > 0 else TRYING, why, waiting=True, over=known)
+            waited = True
+        self.eager = False
+        if waited and not self.account.trying:
+            self._wait(random.uniform(0, SPREAD), "the usage limit is over")
+        return waited
 
     def _remember(self, records: list[journal.Record]) -> None:
         """What the journal knows: the last checks, and the tokens of each thread so far. Read once; it grows with every session."""
@@ -253,6 +290,7 @@ class Runner:
         turn, supervision = Turn(), None
         workspace = self.workspace
         self._announce(attempt)
+        self.rested = False
         last_message = workspace.directory / "last_message.txt"
         last_message.unlink(missing_ok=True)
         with workspace.private_tmpdir() as tmpdir, self._agent_lock() as lock:
@@ -281,7 +319,7 @@ class Runner:
                 deadlines=self._deadlines(),
                 turn=turn,
                 rollout_home=codex.home(),
-                on_event=self.screen.event,
+                on_event=self._seen,
                 on_start=lambda who: self._started(attempt, who),
                 on_tick=self.screen.tick,
                 should_stop=self._told,
@@ -289,6 +327,11 @@ class Runner:
             )
         end, model_name = self._classify(turn, supervision, attempt, time.time())
         return self._close(attempt, turn, end, model_name, time.monotonic() - began)
+
+    def _seen(self, event: Event) -> None:
+        if self.account.trying and isinstance(event, Said | Thought | Command | FileChange | ToolCall):
+            self.account.over()
+        self.screen.event(event)
 
     def _started(self, attempt: Attempt, who: process.ProcessId) -> None:
         self.workspace.journal.append("started", id=attempt.id, pid=who.pid, start=who.start, boot=who.boot)
@@ -466,15 +509,27 @@ class Runner:
         """What the end of Codex itself demands: stop at once, wait, or nothing."""
         if end.kind in AT_ONCE:
             return Next(False, state=states.FAILED, reason=end.message, status=3, hint=AT_ONCE[end.kind])
-        if not model.decide(self._assess(), self.limits).go:
-            return None  # there is nothing to wait for
         if end.kind is EndKind.usage_limit:
             self.failures = 0
-            until = end.retry_at if end.retry_at is not None else time.time() + 900
-            self._wait(min(max(until - time.time(), 30.0), LONGEST_WAIT), f"usage limit: {end.message}", waiting=True)
-        elif end.kind not in (EndKind.completed, EndKind.context):
+            self._tell_limit(end)
+            return None
+        self.account.leave()
+        if not model.decide(self._assess(), self.limits).go:
+            return None  # there is nothing to wait for
+        if end.kind not in (EndKind.completed, EndKind.context):
             self._wait(model.backoff(self.failures, random.random()), end.message or "a failure", waiting=True)
         return None
+
+    def _tell_limit(self, end: End) -> None:
+        """Tell every runner of this account how long there is nothing to be had; this one hears it too, before its next session."""
+        now = time.time()
+        until = end.retry_at if end.retry_at is not None else now + UNKNOWN_WAIT
+        until = min(max(until, now + SHORTEST_WAIT), now + LONGEST_WAIT)
+        try:
+            self.account.limited(until, end.message)
+        except OSError as error:
+            self.screen.note(f"other tasks cannot be told of the usage limit: {error}")
+            self._wait(until - now, f"usage limit: {end.message}", waiting=True)
 
     # -- what was left by others -------------------------------------------------------------------------------------------------------------------
 
@@ -545,8 +600,10 @@ class Runner:
 
     # -- waiting and leaving -----------------------------------------------------------------------------------------------------------------------
 
-    def _wait(self, seconds: float, why: str, *, waiting: bool = False) -> None:
-        """Wait with a countdown; a signal ends it. `waiting`: tell other processes until when."""
+    def _wait(
+        self, seconds: float, why: str, *, waiting: bool = False, over: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Wait with a countdown; a signal ends it, and `over`. `waiting`: tell other processes until when."""
         until = time.time() + seconds
         if waiting:
             states.write_word(self.workspace.word_file, states.WAITING, until, self.workspace.tip(), why)
@@ -555,7 +612,7 @@ class Runner:
                 self.wait_told = True
                 self._notify(notify.WAITING, states.WAITING, why)
         end = time.monotonic() + seconds
-        while (left := min(end - time.monotonic(), until - time.time())) > 0:
+        while (left := min(end - time.monotonic(), until - time.time())) > 0 and not over():
             self._leave_if_told()
             self._stop_if_asked()
             self.screen.countdown(left, why)
