@@ -169,7 +169,11 @@ def _forecast(forecast: Forecast, base: str, size: Size, style: Style) -> str:
         MERGED: (f"Merged into {base} already.", show.DIM),
         CONFLICTS: (f"Merging into {base} conflicts in {_paths(forecast.files)} ({brings}).", show.RED),
     }.get(forecast.verdict, (f"The base {base} is not in this repository, so nobody knows how a merge would end.", ""))
-    return "".join(style.paint(line, colour) + "\n" for line in style.wrapped("", said).splitlines())
+    lines = [style.paint(line, colour) for line in style.wrapped("", said).splitlines()]
+    for name, files in forecast.others:
+        text = f"It conflicts with the task {name} in {_paths(files)}."
+        lines += [style.paint(line, show.YELLOW) for line in style.wrapped("", text).splitlines()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _next(review: Review, style: Style) -> str:

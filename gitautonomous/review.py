@@ -10,7 +10,7 @@
     proposed    [{number, text}]
     steps       [{number, role, outcome, commit, subject, author, at, ticked, unticked, files, insertions, deletions, check, tokens, seconds, thread}]
                 number, role, outcome, check, tokens, seconds and thread are null for a commit that a person made
-    forecast    {verdict, files}             verdict: clean, conflicts, merged, or unknown (the base is not here)
+    forecast    {verdict, files, others}     verdict: clean, conflicts, merged, or unknown (the base is not here); others: [{task, files}], tasks that conflict with it
 
 and of a StepReview the object `step` of `git autonomous review TASK SESSION --json`: the fields of a step above, and::
 
@@ -26,11 +26,12 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from . import checklist, hazards, listing, model, states, threeway, tracking
+from . import checklist, forecast, hazards, listing, model, states, threeway, tracking
 from .decisions import Chain, Step, read_chain
 from .errors import AutonomousError, UsageError
 from .events import LONGEST_LINE, Command, CommandRun, ThreadStarted, parse_event
@@ -98,10 +99,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Forecast:
-    """How a merge into the base would end. `verdict`: clean, conflicts, merged or unknown; `files`: the conflicting ones."""
+    """How a merge into the base would end. `verdict`: clean, conflicts, merged or unknown; `files`: the conflicting ones;
+    `others`: unfinished tasks that conflict with this one, each with the files."""
 
     verdict: str
     files: tuple[str, ...] = ()
+    others: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,11 @@ class Review:
             "excluded": [{"session": number, "path": path} for number, path in self.excluded],
             "proposed": [{"number": number, "text": item} for number, item in enumerate(self.proposed, start=1)],
             "steps": [row.to_json() for row in self.rows],
-            "forecast": {"verdict": self.forecast.verdict, "files": list(self.forecast.files)},
+            "forecast": {
+                "verdict": self.forecast.verdict,
+                "files": list(self.forecast.files),
+                "others": [{"task": task, "files": list(files)} for task, files in self.forecast.others],
+            },
         }
 
 
@@ -227,7 +234,12 @@ def review(place: Place, name: str) -> Review:
     """Everything about a task. Raises AutonomousError when there is no such task, or its branch cannot be read."""
     branch = _open(place, name)
     repository, trees, task, tip = branch.repository, branch.trees, branch.task, branch.chain.tip
-    known = listing.tasks(str(repository.common_dir), place.settings.branch_prefix, time.time(), only=name)[0]
+    prefix = place.settings.branch_prefix
+    with suppress(
+        AutonomousError, OSError, ValueError, LookupError
+    ):  # a task is reviewed even where its forecast fails
+        forecast.refresh(repository, trees, prefix)
+    known = listing.tasks(str(repository.common_dir), prefix, time.time(), only=name)[0]
     rows = tuple(_rows(branch))
     base = repository.resolve(f"refs/heads/{task.base}") or repository.resolve(f"refs/remotes/{task.base}")
     fork = hazards.fork_point(repository, base or task.base_commit, tip)
@@ -244,7 +256,9 @@ def review(place: Place, name: str) -> Review:
         runs=tuple((hazard, _touching(hazard.path, rows)) for hazard in hazards.of_changes(repository, merged)),
         proposed=checklist.parse(_read(trees, tip, task)).proposed,
         rows=rows,
-        forecast=Forecast(MERGED) if known["state"] == states.MERGED else _forecast(branch, base),
+        forecast=Forecast(MERGED)
+        if known["state"] == states.MERGED
+        else _forecast(branch, base, known["conflicts"] or []),
     )
 
 
@@ -375,7 +389,7 @@ def _touching(path: str, rows: tuple[Row, ...]) -> tuple[int | str, ...]:
     return tuple(step.record.number if step.record is not None else step.commit.oid for step in steps)
 
 
-def _forecast(branch: _Branch, base: str | None) -> Forecast:
+def _forecast(branch: _Branch, base: str | None, conflicts: list[str]) -> Forecast:
     if base is None:
         return Forecast(UNKNOWN)
     if branch.trees.is_ancestor(branch.chain.tip, base):
@@ -385,7 +399,9 @@ def _forecast(branch: _Branch, base: str | None) -> Forecast:
     except AutonomousError:
         return Forecast(UNKNOWN)
     files = [path for path in merged.conflicts if not path.startswith(f"{branch.task.directory}/")]
-    return Forecast(CONFLICTS, tuple(files)) if files else Forecast(CLEAN)
+    known = forecast.files_of(branch.repository.common_dir, branch.task.name)
+    others = tuple((name, tuple(known[name])) for name in conflicts if name != branch.task.base and name in known)
+    return Forecast(CONFLICTS if files else CLEAN, tuple(files), others)
 
 
 def _read(trees: Trees, commit: str, task: Task) -> str:

@@ -89,7 +89,7 @@ def test_the_review_as_json(task: Fabricated) -> None:
             {"path": "Makefile", "kind": "build", "why": "runs when the project is built, tested, linted or installed", "steps": [2, commits[3]]},
         ],
         "restored": [{"session": 3, "text": "Item 3 was missing."}], "excluded": [{"session": 3, "path": "vendor/lib"}],
-        "proposed": [{"number": 1, "text": "write d"}], "forecast": {"verdict": "clean", "files": []},
+        "proposed": [{"number": 1, "text": "write d"}], "forecast": {"verdict": "clean", "files": [], "others": []},
     }  # fmt: skip
     steps = found["steps"]
     assert [step["commit"] for step in steps] == commits
@@ -241,6 +241,17 @@ def test_the_forecast_names_the_files_that_conflict_and_leaves_the_tracking_file
     found = of_task(task)
     assert found.forecast == Forecast("unknown")
     assert "The base main is not in this repository" in review_text(found, Style())
+
+
+def test_another_task_that_conflicts_is_told_with_its_files(task: Fabricated) -> None:
+    other = Fabricated(task.repo, "other")
+    other.plan("write a")
+    other.session("write a", files={"a": "another\n", "b": "another\n"})
+    found = of_task(task)
+    assert found.forecast == Forecast("clean", (), (("other", ("a", "b")),))
+    assert "Merging into main is clean: 6 files, +8 -1.\nIt conflicts with the task other in a, b.\n" in review_text(
+        found, Style()
+    )
 
 
 def test_what_merges_already_counts_as_merged_when_its_tip_is_kept(task: Fabricated) -> None:
