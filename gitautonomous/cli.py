@@ -107,6 +107,7 @@ add("review", review.review, "review todo-api", "review todo-api 3", "review tod
 add("attach", watch.attach, "attach", "attach todo-api")
 add("stop", stop.stop, "stop todo-api", "stop --after-session", "stop --all")
 add("merge", change.merge, "merge todo-api", "merge --squash todo-api", "merge --dry-run todo-api")
+add("sync", change.sync, "sync todo-api", "sync --rebase todo-api")
 add("remove", change.remove, "remove todo-api")
 add("restore", change.restore, "restore todo-api", "restore todo-api --list")
 add("prune", change.prune, "prune --dry-run", "prune")

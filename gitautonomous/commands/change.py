@@ -14,6 +14,7 @@ from .common import ask
 
 if TYPE_CHECKING:
     from ..merge import Done
+    from ..tasks import Place
 
 Names = Annotated[list[str], typer.Argument(metavar="TASK...")]
 OneName = Annotated[str, typer.Argument(metavar="TASK")]
@@ -60,6 +61,7 @@ def merge(
             status = max(status, complain(ended.error))
         else:
             told(ended)
+            look_ahead(place)
     return status
 
 
@@ -69,6 +71,42 @@ def told(done: Done) -> None:
     print(f"{done.task}: in {done.base}{moved} ({done.how})", flush=True)
     if done.kept is not None:
         hint(f"git autonomous restore {done.task}    # brings the task back; the merge stays")
+
+
+def sync(
+    task: OneName,
+    by_merge: Annotated[bool, typer.Option("--merge", help="By a merge commit on the task's branch.")] = False,
+    by_rebase: Annotated[bool, typer.Option("--rebase", help="By putting the task's commits onto the base.")] = False,
+) -> int:
+    """Bring what is new in the base into a task, between two sessions (autonomous.syncBy: merge or rebase)."""
+    from .. import sync as syncing
+    from ..tasks import open_place
+
+    if by_merge and by_rebase:
+        raise UsageError("--merge and --rebase exclude each other", "git autonomous sync -h")
+    place = open_place({}, None)
+    by = syncing.MERGE if by_merge else syncing.REBASE if by_rebase else place.settings.sync_by
+    synced = syncing.sync(place, task, by)
+    if not synced.news:
+        print(f"{task}: has everything of {synced.base} ({synced.base_tip[:10]}) already")
+        return 0
+    how = "rebased onto" if synced.kept is not None else "merged"
+    print(f"{task}: {how} {synced.base} ({synced.base_tip[:10]}), now at {synced.tip[:10]}", flush=True)
+    look_ahead(place)
+    if synced.kept is not None:
+        hint(f"git autonomous restore {task}    # as it was before")
+    hint(f"git autonomous resume {task}    # runs the checks on it")
+    return 0
+
+
+def look_ahead(place: Place) -> None:
+    """Bring the forecast in step with what has moved. It is a help, never a reason to fail."""
+    from contextlib import suppress
+
+    from .. import forecast
+
+    with suppress(AutonomousError, OSError, ValueError, LookupError):
+        forecast.refresh(place.repository, place.objects, place.settings.branch_prefix)
 
 
 def remove(tasks: Names) -> int:
