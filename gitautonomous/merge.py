@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,8 @@ from . import (
     checklist,
     checks,
     codex,
+    conflicts,
+    forecast,
     hazards,
     locks,
     model,
@@ -29,6 +31,7 @@ from . import (
     ready,
     removal,
     replay,
+    states,
     threeway,
 )
 from .checks import CheckResult
@@ -38,7 +41,7 @@ from .model import Task, one_line
 from .moving import Checkout
 from .removal import Say
 from .runs import Change, Hazard
-from .tasks import Ask, Place, approve_task, known_task, look_up, read_task
+from .tasks import Ask, Place, approve_task, known_task, listed, look_up, read_task
 from .workspace import Workspace, remove_tree
 
 MERGE, SQUASH, REBASE, FF_ONLY = "merge", "squash", "rebase", "ff-only"
@@ -168,12 +171,12 @@ def look(place: Place, name: str, wish: Wish) -> Situation:
 def with_record(place: Place, situation: Situation) -> Situation:
     """The situation with what the message tells: the items that are done, and who worked on them."""
     objects, task, tip = place.objects, situation.task, situation.tip
-    listed = checklist.parse((objects.read(tip, task.list_file) or b"").decode("utf-8", "replace"))
+    items = checklist.parse((objects.read(tip, task.list_file) or b"").decode("utf-8", "replace")).items
     records = [model.read_session(commit.message, task.name) for commit in objects.history(tip, task.base_commit)]
     sessions = [record for record in records if record is not None and record.number > 0]
     return replace(
         situation,
-        items=tuple(one_line(item.text, 300) for item in listed.items if item.done),
+        items=tuple(one_line(item.text, 300) for item in items if item.done),
         sessions=len(sessions),
         models=tuple(dict.fromkeys(record.assisted_by for record in reversed(sessions) if record.assisted_by)),
     )
@@ -280,8 +283,8 @@ def refuse_unreviewed(plan: Plan, wish: Wish, ask: Ask) -> None:
     found, name = plan.situation.hazards, plan.situation.task.name
     if not found or wish.reviewed:
         return
-    listed = "\n".join(f"{hazard.path}: {hazard.why}" for hazard in found)
-    if not ask(listed, f"'{name}' changes what runs on your machine. Merge it?"):
+    shown = "\n".join(f"{hazard.path}: {hazard.why}" for hazard in found)
+    if not ask(shown, f"'{name}' changes what runs on your machine. Merge it?"):
         raise NeedsPerson(
             f"'{name}' changes what runs on your machine: {moving.shown([hazard.path for hazard in found])}",
             f"git autonomous review {name}    # then: git autonomous merge --reviewed {name}",
@@ -300,9 +303,9 @@ def message(s: Situation, wish: Wish) -> str:
     subject = one_line(f"{'Merge ' if wish.style == MERGE else ''}{name}: {s.task.goal}", 72)
     goal = model.neutralise(s.task.goal)
     body = goal if goal not in subject else ""
-    listed = "\n".join(f"- [x] {item}" for item in s.items[:LISTED_ITEMS])
+    ticked = "\n".join(f"- [x] {item}" for item in s.items[:LISTED_ITEMS])
     more = f"\n- [x] and {len(s.items) - LISTED_ITEMS} more" if len(s.items) > LISTED_ITEMS else ""
-    return "\n\n".join(part for part in (subject, body, listed + more, "\n".join(trailers)) if part) + "\n"
+    return "\n\n".join(part for part in (subject, body, ticked + more, "\n".join(trailers)) if part) + "\n"
 
 
 def with_reason(text: str, reason: str) -> str:
@@ -557,6 +560,36 @@ def merge(
             else:
                 if done is not None:
                     yield done
+
+
+def mergeable(place: Place) -> list[str]:
+    """The tasks that are finished, in the order that conflicts least; between equals the oldest first."""
+    with suppress(AutonomousError, OSError, ValueError, LookupError):
+        forecast.refresh(place.repository, place.objects, place.settings.branch_prefix)
+    names = [
+        str(task["name"])
+        for task in sorted(listed(place), key=lambda task: (task["updated"], task["name"]))
+        if task["state"] in (states.FINISHED, states.PAUSED)
+        and 0 < task["total"] == task["done"]
+        and task["check"] != "failed"
+    ]
+    _, found = conflicts.read(str(place.repository.common_dir))
+    return order(names, [pair for pair in found if pair[1]], {name for name, other in found if not other})
+
+
+def order(names: Sequence[str], pairs: Sequence[tuple[str, str]], against_base: Collection[str]) -> list[str]:
+    """In which order to merge so that few conflict: those first that get along with the most, then those that conflict with one before them, last those that the
+    base conflicts with already. The order of `names` decides between equals."""
+    foes = {name: {other for pair in pairs if name in pair for other in pair if other != name} for name in names}
+    waiting = [name for name in names if name not in against_base]
+    ordered: list[str] = []
+    spoiled: list[str] = []
+    while waiting:
+        best = min(waiting, key=lambda name: len(foes[name].intersection(waiting)))
+        ordered.append(best)
+        spoiled += [name for name in waiting if name in foes[best]]
+        waiting = [name for name in waiting if name != best and name not in foes[best]]
+    return [*ordered, *spoiled, *(name for name in names if name in against_base)]
 
 
 @contextmanager

@@ -33,6 +33,9 @@ def merge(
         str | None, typer.Option("--force", metavar="REASON", help="Merge an unfinished task; the message keeps why.")
     ] = None,
     reviewed: Annotated[bool, typer.Option("--reviewed", help="What would run on this machine was looked at.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All finished tasks, those first that conflict least.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and do nothing.")] = False,
 ) -> int:
     """Merge finished tasks into their bases: the result is checked first, then the base moves in one step."""
@@ -46,23 +49,34 @@ def merge(
     ]
     if len(styles) > 1:
         raise UsageError(f"--{styles[0]} and --{styles[1]} exclude each other", "git autonomous merge -h")
-    if not tasks:
+    if tasks and everything:
+        raise UsageError("TASK and --all exclude each other", "git autonomous merge -h")
+    if not tasks and not everything:
         raise UsageError("which task is to be merged?", "git autonomous list")
     wish = merging.Wish(
         style=styles[0] if styles else merging.MERGE, force=force, reviewed=reviewed, message=text, into=into
     )
     place = open_place({}, ask)
-    status = 0
+    names = list(dict.fromkeys(tasks)) if tasks else merging.mergeable(place)
+    if not names:
+        print("Nothing to merge: no task is finished.", file=sys.stderr)
     show_plan = (lambda plan: print("\n".join(map(show.one_line, plan.lines())), flush=True)) if dry_run else None
-    for ended in merging.merge(place, list(dict.fromkeys(tasks)), wish, ask, say, dry_run=show_plan):
-        if isinstance(ended, merging.SetAside):
-            if len(tasks) == 1:
-                raise ended.error
-            status = max(status, complain(ended.error))
-        else:
+    asking = nobody if everything else ask
+    status = 0
+    for ended in merging.merge(place, names, wish, asking, say, dry_run=show_plan):
+        if isinstance(ended, merging.Done):
             told(ended)
             look_ahead(place)
+        elif tasks and len(names) == 1:
+            raise ended.error
+        else:
+            status = max(status, complain(ended.error), 3 if everything else 0)
     return status
+
+
+def nobody(text: str, question: str) -> bool:
+    """Asked while many tasks are merged: one that needs an answer is set aside."""
+    return False
 
 
 def told(done: Done) -> None:
