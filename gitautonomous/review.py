@@ -17,7 +17,7 @@ and of a StepReview the object `step` of `git autonomous review TASK SESSION --j
     parent, message, restored, excluded      the commit that the diff starts from; the message without subject, ticked items and trailers
     changes     [{path, status, insertions, deletions}]   insertions and deletions are null for a binary file
     runs        [{path, kind, why}]
-    commands    [{command, exit_code}]       what ran, in order; exit_code null: declined. The whole is null when the transcript is not on this machine
+    commands    [{command, exit_code}]       in the order of their ends; exit_code null: declined. The whole is null when the transcript is not on this machine
 """
 
 from __future__ import annotations
