@@ -1,82 +1,27 @@
 """What a hook does when git calls it: `python -m gitautonomous.reactions HOOK PREFIX HEAD [ARGUMENT...]`, as `hooks/shim` does.
 
 Exit status: 0, git may go on; 3, it may not, and it was said why; anything else, nobody could judge, and the shim decides. `GIT_AUTONOMOUS_GUARD=0` (the setting
-`guard`) lets git go on whatever it is.
-
-A person waits for each of these: what needs more than git and a look at the locks is imported where it is needed.
+`guard`) lets git go on whatever it is. `git merge` of a task's branch is `by_hand`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 
-from . import listing, locks, show, states
-from .errors import AutonomousError, NeedsPerson
+from . import locks, show, states
+from .calling import Here, Refused, busy, refuse, settings, tell, unfinished, who
+from .errors import AutonomousError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .config import Settings
-    from .listing import Fields
-
 EDIT = "Autonomous-Edit"
 """The trailer of a person's commit on a task's branch. It is not one of a session: whoever reads those looks for Autonomous-Task."""
 
-LIST_LIMIT = 1024 * 1024
 SHOWN = 5
-
-
-class Refused(NeedsPerson):
-    """git must not go on."""
-
-
-class Here:
-    """Where git called the hook: `git_dir` of the worktree, `branch` (short name, None where HEAD is detached; in a rebase the one that is rebased), `task` (its name on a task's
-    branch, else None)."""
-
-    def __init__(self, prefix: str, head: str) -> None:
-        self.prefix = prefix
-        self.git_dir = os.path.abspath(os.environ.get("GIT_DIR", ".git"))
-        self.common_dir = listing.common_of(self.git_dir) or self.git_dir
-        self.branch = head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
-        self.task = self.branch.removeprefix(prefix) if self.branch and self.branch.startswith(prefix) else None
-        self.git = listing.Git(self.git_dir)
-        if index := os.environ.get("GIT_INDEX_FILE"):
-            self.git.environment["GIT_INDEX_FILE"] = os.path.abspath(index)
-
-    def tasks(self, only: str | None = None) -> list[Fields]:
-        return listing.tasks(self.common_dir, self.prefix, time.time(), only=only)
-
-    def find(self, name: str) -> Fields | None:
-        return next((task for task in self.tasks(only=name) if task["name"] == name), None)
-
-    def folder(self, name: str) -> str:
-        """The task's local files."""
-        return os.path.join(self.common_dir, "autonomous", "tasks", name)
-
-    def has(self, file: str) -> bool:
-        """Whether the worktree's git dir has a file such as MERGE_HEAD."""
-        return os.path.exists(os.path.join(self.git_dir, file))
-
-
-def settings() -> Settings:
-    """The settings that hold here. Raises UsageError for a wrong one."""
-    from . import layers
-
-    return layers.read_here().loaded.settings
-
-
-def refuse(message: str, hint: str, command: str) -> None:
-    """Raise Refused, with the command that does it all the same, unless the user said so already."""
-    if settings().guard:
-        raise Refused(message, f"{hint}    # or, all the same: GIT_AUTONOMOUS_GUARD=0 {command}")
-
-
-def tell(text: str) -> None:
-    print(f"autonomous: {show.one_line(text)}", file=sys.stderr, flush=True)
+"""Tasks that one line names."""
 
 
 # -- looking -------------------------------------------------------------------------------------------------------------------------------------
@@ -113,9 +58,13 @@ def _waiting(here: Here) -> str:
 
 
 def pre_commit(here: Here, arguments: Sequence[str]) -> None:
-    """Refuse a commit after which the task's files could not be read any more."""
+    """Refuse a commit after which the task's files could not be read any more, and one that concludes the merge of an unfinished task."""
     if here.task is not None:
         _check_tracking(here, here.task)
+    if here.has("MERGE_HEAD") or here.has("SQUASH_MSG"):
+        from . import by_hand
+
+        by_hand.pre_commit(here)
 
 
 def _check_tracking(here: Here, name: str) -> None:
@@ -126,22 +75,17 @@ def _check_tracking(here: Here, name: str) -> None:
     if f"{folder}/task_list.md" in paths:
         from . import listform
 
-        before, after = (_text(here, f"{tree}:{folder}/task_list.md") for tree in ("HEAD", ""))
+        before, after = (here.text(f"{tree}:{folder}/task_list.md") for tree in ("HEAD", ""))
         problem = listform.problem(before, after)
     if f"{folder}/task.toml" in paths and not problem:
         from . import model
 
         try:
-            model.read_task(name, _text(here, f":{folder}/task.toml").encode("utf-8", "replace"))
+            model.read_task(name, here.text(f":{folder}/task.toml").encode("utf-8", "replace"))
         except AutonomousError as error:
             problem = error.message
     if problem:
         refuse(problem, f"git restore --source=HEAD --staged -- {folder}", "git commit")
-
-
-def _text(here: Here, name: str) -> str:
-    """A blob by its name, "" where there is none."""
-    return here.git.output("cat-file", "blob", name)[:LIST_LIMIT].decode("utf-8", "replace")
 
 
 def commit_msg(here: Here, arguments: Sequence[str]) -> None:
@@ -157,9 +101,7 @@ def commit_msg(here: Here, arguments: Sequence[str]) -> None:
     record = session_lines(message)
     if not record:
         _add_trailer(here, file, name, message)
-    elif record != session_lines(
-        here.git.output("show", "--no-patch", "--format=%B", "HEAD").decode("utf-8", "replace")
-    ):
+    elif record != session_lines(here.message("HEAD")):
         refuse(
             f"only git autonomous writes the record of a session: {show.one_line(record[0])[:100]}",
             f"git commit --edit --file={file}",
@@ -185,12 +127,7 @@ def _stripped(here: Here, written: bytes) -> str:
     cut = written.find(b" ------------------------ >8 ------------------------\n")
     if cut > 0:
         written = written[: written.rfind(b"\n", 0, cut) + 1]
-    ours, theirs = os.pipe()
-    pid, output = here.git.start("stripspace", "--strip-comments", stdin=ours)
-    os.close(ours)
-    with open(theirs, "wb") as file:
-        file.write(written)
-    return here.git.finish(pid, output).decode("utf-8", "replace").strip()
+    return here.feed(written, "stripspace", "--strip-comments").decode("utf-8", "replace").strip()
 
 
 def _add_trailer(here: Here, file: str, name: str, message: str) -> None:
@@ -214,7 +151,7 @@ def _unknown(here: Here, name: str, written: bytes) -> bytes:
     """A session's message for other content than the session left: nobody has checked that."""
     from . import checklist
 
-    listed = checklist.parse(_text(here, f":.autonomous/{name}/task_list.md"))
+    listed = checklist.parse(here.text(f":.autonomous/{name}/task_list.md"))
     head, gap, block = written.rpartition(b"\n\nAutonomous-Task: ")
     lines = block.split(b"\n")
     for number, line in enumerate(lines):
@@ -226,7 +163,11 @@ def _unknown(here: Here, name: str, written: bytes) -> bytes:
 
 
 def post_commit(here: Here, arguments: Sequence[str]) -> None:
-    """With `resumeOnCommit` a person's commit sends a paused task back to work, detached."""
+    """The merge of a task was concluded; or, with `resumeOnCommit`, a person's commit sends a paused task back to work, detached."""
+    if here.has("autonomous-merge"):
+        from . import by_hand
+
+        by_hand.post_commit(here)
     if here.task is None or not settings().resume_on_commit:
         return
     task = here.find(here.task)
@@ -249,16 +190,7 @@ def pre_rebase(here: Here, arguments: Sequence[str]) -> None:
     if branch.startswith(here.prefix):
         name = branch.removeprefix(here.prefix)
         if busy(here, name):
-            refuse(f"'{name}' is being worked on ({_who(here, name)})", f"git autonomous stop {name}", "git rebase")
-
-
-def busy(here: Here, name: str) -> bool:
-    """Whether a runner, or a Codex that lost its own, works on the task."""
-    return any(locks.is_held(f"{here.folder(name)}/{lock}.lock") for lock in ("runner", "agent"))
-
-
-def _who(here: Here, name: str) -> str:
-    return locks.owner(f"{here.folder(name)}/runner.lock") or "Codex, without its runner"
+            refuse(f"'{name}' is being worked on ({who(here, name)})", f"git autonomous stop {name}", "git rebase")
 
 
 def pre_push(here: Here, arguments: Sequence[str]) -> None:
@@ -275,8 +207,8 @@ def pre_push(here: Here, arguments: Sequence[str]) -> None:
 def _refuse_busy_push(here: Here, name: str) -> None:
     if busy(here, name):
         refuse(
-            f"'{name}' is being worked on ({_who(here, name)}): who takes it over from a remote would work on it a second time",
-            f"git autonomous stop {name}    # then push",
+            f"'{name}' is being worked on ({who(here, name)}): who takes it over from a remote would work on it a second time",
+            f"git autonomous stop {name}",
             "git push",
         )
 
@@ -289,23 +221,45 @@ def _warn_unfinished(here: Here, oid: str, branch: str) -> None:
             tell(f"warning: what you push to {branch} has '{task['name']}' in it, and {why}")
 
 
-def unfinished(task: Fields) -> str:
-    """Why a task is not to be merged, in words; "" for one that is finished."""
-    if task["state"] in (states.RUNNING, states.WAITING):
-        return f"it is being worked on ({task['reason']})"
-    if task["state"] == states.BROKEN:
-        return str(task["reason"])
-    if not task["total"]:
-        return "it has no task list yet"
-    if task["done"] < task["total"]:
-        return f"it is not finished: {task['done']} of {task['total']} items are done"
-    if task["check"] == "failed":
-        return "its checks fail"
-    return "" if task["check"] in ("passed", "none") else "its checks have not run on its newest commit"
+# -- merging a task by hand ----------------------------------------------------------------------------------------------------------------------
 
 
-def nothing(here: Here, arguments: Sequence[str]) -> None:
-    pass
+def prepare_commit_msg(here: Here, arguments: Sequence[str]) -> None:
+    from . import by_hand
+
+    by_hand.prepare_message(here, *arguments[:2])
+
+
+def pre_merge_commit(here: Here, arguments: Sequence[str]) -> None:
+    from . import by_hand
+
+    by_hand.pre_merge_commit(here)
+
+
+def post_merge(here: Here, arguments: Sequence[str]) -> None:
+    from . import by_hand
+
+    by_hand.post_merge(here, squashed=arguments[0] == "1")
+
+
+def post_rewrite(here: Here, arguments: Sequence[str]) -> None:
+    """A session's commit was amended, or a task rebased: say what that means for its record. A base was rebased: it may have a task in it now."""
+    if here.task is None:
+        from . import by_hand
+
+        by_hand.notice(here)
+    elif arguments[0] == "amend":
+        for old, new, *_ in (line.split() for line in sys.stdin):
+            record = states.trailers(here.message(old))
+            if record.get(states.TRAILER_TASK) == here.task and not states.trailers(here.message(new)):
+                number = show.one_line(record.get("Autonomous-Session", "?"))[:10]
+                tell(f"warning: the record of session {number} went with its message: git reset --soft {old[:10]}")
+    else:
+        task = here.find(here.task)
+        if task is not None and task["check"] in ("passed", "failed") and settings().announce:
+            tell(
+                f"the checks of {here.task} ran before it was rebased; they run again in: git autonomous merge {here.task}"
+            )
 
 
 REACTIONS: dict[str, Callable[[Here, Sequence[str]], None]] = {
@@ -315,10 +269,10 @@ REACTIONS: dict[str, Callable[[Here, Sequence[str]], None]] = {
     "post-commit": post_commit,
     "pre-rebase": pre_rebase,
     "pre-push": pre_push,
-    "prepare-commit-msg": nothing,
-    "pre-merge-commit": nothing,
-    "post-merge": nothing,
-    "post-rewrite": nothing,
+    "prepare-commit-msg": prepare_commit_msg,
+    "pre-merge-commit": pre_merge_commit,
+    "post-merge": post_merge,
+    "post-rewrite": post_rewrite,
 }
 
 
