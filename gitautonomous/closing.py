@@ -115,7 +115,7 @@ def close(
     task, objects, worktree = workspace.task, workspace.objects, workspace.worktree
     listing = worktree.listing()
     notes = worktree.disarm_submodules(listing, workspace.attic)
-    if not turn.did_something and worktree.clean():
+    if not (turn.did_something or turn.completed) and worktree.clean():
         workspace.journal.append(
             "result", id=attempt.id, commit=None, outcome=outcome_of(end), thread=turn.thread or attempt.thread
         )

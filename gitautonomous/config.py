@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import locks
+from . import locks, toml
 from .errors import AutonomousError, UsageError
 
 TOML_NAME = ".autonomous.toml"
@@ -355,12 +355,10 @@ def _from_git(git_config: Sequence[tuple[str, str, str]]) -> Iterator[_Given]:
 
 
 def _from_toml(content: bytes) -> list[_Given]:
-    import tomllib
-
     if len(content) > TOML_LIMIT:
         raise UsageError(f"{TOML_NAME} is larger than {TOML_LIMIT // 1024} KiB", MEND_TOML)
     try:
-        table = tomllib.loads(content.decode())
+        table = toml.loads(content)
     except UnicodeDecodeError:
         raise UsageError(f"{TOML_NAME} is not UTF-8", MEND_TOML) from None
     except RecursionError:

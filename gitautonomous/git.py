@@ -219,8 +219,8 @@ class Repository:
 
     def head_branch(self) -> str | None:
         """The branch that the user's worktree is on (short name), also when it has no commit yet; None when HEAD is detached."""
-        done = self.call("symbolic-ref", "--quiet", "--short", "HEAD", git_dir=self.git_dir)
-        return text(done.stdout).strip() if done.returncode == 0 else None
+        done = self.call("symbolic-ref", "--quiet", "HEAD", git_dir=self.git_dir)
+        return text(done.stdout).strip().removeprefix("refs/heads/") if done.returncode == 0 else None
 
     def resolve(self, revision: str) -> str | None:
         """The commit that a revision names, or None."""

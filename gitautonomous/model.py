@@ -30,7 +30,6 @@ a trailer gets an indent, so that text can neither forge nor extend the block. T
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -39,7 +38,7 @@ from typing import Any
 
 import tomlkit
 
-from . import show, states
+from . import show, states, toml
 from .errors import AutonomousError, UsageError
 
 NAME_LENGTH = 30
@@ -214,7 +213,7 @@ _OPTION_TYPES: dict[str, type] = {
 def read_task(name: str, content: bytes) -> Task:
     """The task that task.toml describes. Raises AutonomousError naming what is wrong with it."""
     try:
-        document = tomllib.loads(content.decode("utf-8"))
+        document = toml.loads(content)
         if document.get("format") != 1:
             raise ValueError(f"format {document.get('format')!r} is not one that this version knows (1)")
         given = document.get("options", {})
