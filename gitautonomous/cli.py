@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -61,9 +62,10 @@ def main(arguments: list[str]) -> int:
 
 
 def fail(message: str, hint: str | None, status: int) -> int:
-    print(f"error: {show.one_line(message)}", file=sys.stderr)
-    if hint:
-        print(f"hint: {show.one_line(hint)}", file=sys.stderr)
+    with suppress(OSError):  # the terminal may be gone
+        print(f"error: {show.one_line(message)}", file=sys.stderr)
+        if hint:
+            print(f"hint: {show.one_line(hint)}", file=sys.stderr)
     return status
 
 

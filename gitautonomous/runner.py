@@ -170,6 +170,9 @@ class Runner:
 
     def _sessions(self, records: list[journal.Record]) -> Next:
         """Session after session, until there is a reason to stop."""
+        states.write_word(
+            self.workspace.word_file, states.RUNNING, time.time(), self.workspace.tip(), "between two sessions"
+        )
         self._remember(records)
         stop = self._recover(records)
         if stop is not None:

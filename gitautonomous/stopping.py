@@ -25,6 +25,9 @@ REQUEST = "stop"
 PATIENCE = 2.0
 """Seconds in which a runner that has just begun must have signed its lock."""
 
+SIGNALS = (signal.SIGTERM, signal.SIGCONT)
+"""What a runner is sent: one that was suspended (Ctrl-Z) hears it too."""
+
 _POLL = 0.05
 _LIMIT = 1000  # bytes of a lock file or a request that are looked at
 
@@ -56,7 +59,8 @@ def terminate(who: ProcessId) -> bool:
     if not hasattr(os, "pidfd_open"):
         alive = process.alive(who)
         if alive:
-            os.kill(who.pid, signal.SIGTERM)
+            for number in SIGNALS:
+                os.kill(who.pid, number)
         return alive
     try:
         descriptor = os.pidfd_open(who.pid)
@@ -67,7 +71,8 @@ def terminate(who: ProcessId) -> bool:
         alive = process.alive(who)
         if alive:
             with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+                for number in SIGNALS:
+                    signal.pidfd_send_signal(descriptor, number)
         return alive
     finally:
         os.close(descriptor)

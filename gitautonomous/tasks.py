@@ -356,12 +356,14 @@ def newest(place: Place, name: str) -> str:
     return f"{items}commit {str(task['tip'])[:10]}: {model.one_line(subject, 72)}"
 
 
-def default_task(place: Place) -> str:
-    """The task of the worktree that the user stands in, else the newest unfinished one."""
+def default_task(place: Place, *, running: bool = False) -> str:
+    """The task of the worktree that the user stands in, else the newest unfinished one; `running`: preferably one that is worked on."""
     here = task_here(place)
     if here is not None:
         return here
     found = listed(place)
+    if running:
+        found.sort(key=lambda task: task["state"] not in (states.RUNNING, states.WAITING))
     for task in found:
         if task["state"] in states.UNFINISHED:
             return str(task["name"])
@@ -515,8 +517,17 @@ def workspace_of(place: Place, task: Task, worktree: Worktree, engine: codex.Cod
     )
 
 
+def with_absolute_paths(workspace: Workspace) -> Workspace:
+    """The same for a process that leaves the folder that its user stands in."""
+    templates = workspace.settings.templates
+    absolute = os.path.abspath(os.path.expanduser(templates)) if templates else None
+    return replace(workspace, settings=replace(workspace.settings, templates=absolute))
+
+
 def run(workspace: Workspace, request: Request, screen: Screen) -> Next | None:
     """Run sessions until there is a reason to stop. None: a detached runner took over."""
+    if request.detach:
+        workspace = with_absolute_paths(workspace)
     options, settings = workspace.task.options, workspace.settings
     given = {key for key, value in request.flags.items() if value is not None}
     limits = Limits(

@@ -160,3 +160,14 @@ def test_another_codex_may_start_a_task(agent_repo: Path, model: Server) -> None
     model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a")))
     ended = autonomous(agent_repo, *START, CODEX_THREAD_ID="01a20a3b-356e-76e1-b2fb-b59965bd8342")
     assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n")
+
+
+def test_relative_templates_are_the_same_to_a_detached_runner(
+    agent_repo: Path, model: Server, wait_until: WaitUntil
+) -> None:
+    model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a")))
+    (agent_repo / "prompts").mkdir()
+    (agent_repo / "prompts" / "executor.md").write_text("Our own words: {{goal}}\n")
+    assert autonomous(agent_repo, *START, "-d", GIT_AUTONOMOUS_TEMPLATES="prompts").status == 0
+    wait_until(lambda: state(agent_repo)[0] == "finished")
+    assert any("Our own words: Write a" in request.text for request in model.requests)

@@ -15,12 +15,14 @@ import pytest
 from agent import executor, initializer, long_command, sessions, write_file
 from conftest import git
 from program import autonomous, commits, listed, running
+from terminals import terminal
 
 from gitautonomous import locks, process, scripted, stopping
 from gitautonomous.scripted import Server
 
 pytestmark = pytest.mark.usefixtures("codex_home")
 
+CTRL_C = b"\x03"
 START = ("start", "Write a and b", "--name", "todo", "--delay", "0")
 
 
@@ -201,3 +203,71 @@ def test_there_is_nothing_to_stop(agent_repo: Path, model: Server) -> None:
     ended = autonomous(agent_repo, "stop", "todo")
     assert (ended.status, ended.err) == (1, "error: nobody works on 'todo'\nhint: git autonomous status todo\n")
     assert autonomous(agent_repo, "stop", "todo", "--all").status == 2
+
+
+def test_a_suspended_runner_hears_the_stop(agent_repo: Path, model: Server, wait_until: WaitUntil) -> None:
+    with at_work(agent_repo, model, wait_until) as runner:
+        runner.send_signal(signal.SIGSTOP)
+        assert autonomous(agent_repo, "stop").status == 0
+        runner.communicate(timeout=20)
+    assert runner.returncode == 143
+
+
+def play_long(model: Server) -> None:
+    """Two items; the second session writes half of `a` and then takes half a minute."""
+    model.play(
+        sessions(
+            initializer("todo", ["write a", "write b"]), [long_command("echo half > a; sleep 300"), {"say": "done"}]
+        )
+    )
+
+
+def test_ctrl_c_on_a_terminal_makes_a_commit_of_the_session(
+    agent_repo: Path, model: Server, wait_until: WaitUntil
+) -> None:
+    play_long(model)
+    with terminal() as tty:
+        runner = tty.run(agent_repo, START)
+        wait_until((worktree_of(agent_repo) / "a").exists)
+        tty.type(CTRL_C)
+        assert tty.finish(runner) == 130
+        assert (
+            tty.text()
+            .replace("\r", "")
+            .endswith(
+                "error: 'todo' was interrupted; everything it did is committed\nhint: git autonomous resume todo\n"
+            )
+        )
+    assert commits(agent_repo, "main..autonomous/todo")[-1] == "todo: interrupted: it was stopped"
+    assert git(agent_repo, "show", "autonomous/todo:a") == "half"
+
+
+def test_ctrl_c_in_the_countdown_loses_nothing(agent_repo: Path, model: Server) -> None:
+    play_long(model)
+    with terminal() as tty:
+        runner = tty.run(agent_repo, [*START[:-1], "300"])
+        tty.until("next session in 5 min – Ctrl-C stops")
+        tty.type(CTRL_C)
+        assert tty.finish(runner) == 130
+    assert commits(agent_repo, "main..autonomous/todo") == ["Start todo", "todo: task list of 2 items"]
+    assert state(agent_repo) == ("paused", None)
+
+
+def test_a_terminal_that_closes_ends_its_runner_with_a_commit(
+    agent_repo: Path, model: Server, wait_until: WaitUntil
+) -> None:
+    play_long(model)
+    with terminal() as tty:
+        runner = tty.run(agent_repo, START)
+        wait_until((worktree_of(agent_repo) / "a").exists)
+    assert runner.wait(timeout=20) == 129
+    assert commits(agent_repo, "main..autonomous/todo")[-1] == "todo: interrupted: it was stopped"
+
+
+def test_stop_shows_on_a_terminal_what_it_waits_for(agent_repo: Path, model: Server, wait_until: WaitUntil) -> None:
+    with at_work(agent_repo, model, wait_until) as runner, terminal() as tty:
+        stopper = tty.run(agent_repo, ["stop", "todo"])
+        tty.until("waiting for todo to end and commit – ")
+        assert tty.finish(stopper) == 0
+        assert "todo: stopped, 0/2 items, commit " in tty.text()
+        runner.communicate(timeout=20)

@@ -62,7 +62,7 @@ def test_attach_shows_the_session_at_work_and_goes_along_to_the_end(
         tty.until("session 2 completed · 1/2 items · commit ")
         tty.until("session 3 (executor), 1/2 items: write b")
         assert tty.finish(watcher) == 0
-        assert shown_at_the_end(tty, "todo: finished, all 2 items are ticked", "hint: git autonomous merge todo"), (
+        assert shown_at_the_end(tty, "\atodo: finished, all 2 items are ticked", "hint: git autonomous merge todo"), (
             tty.text()
         )
 

@@ -77,7 +77,7 @@ def log(
     from .. import stopping, tasks, transcript
 
     place = tasks.open_place({}, None)
-    name = task if task is not None else tasks.default_task(place)
+    name = task if task is not None else tasks.default_task(place, running=follow)
     colour = show.colour(sys.stdout, os.environ, colour_setting(place))
     shown = False
     directory = place.repository.task_dir(name)

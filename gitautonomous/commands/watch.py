@@ -24,6 +24,7 @@ def attach(
     """Watch a task that runs, on the screen that its own terminal has. Ctrl-C leaves it running."""
     from .. import stopping, tasks
     from ..attach import Watcher
+    from ..notify import Signs
     from ..screen import Screen
 
     place = tasks.open_place({}, None)
@@ -38,6 +39,7 @@ def attach(
     except KeyboardInterrupt:
         print(f"hint: '{name}' goes on; git autonomous attach {name}", file=sys.stderr)
         return 0
+    Signs(sys.stderr, bell=place.settings.bell, title=False).ring()
     if word is None:
         raise AutonomousError(f"the runner of '{name}' is gone without a word", f"git autonomous resume {name}")
     print(f"{name}: {word['state']}" + (f", {show.one_line(word['reason'])}" if word["reason"] else ""), flush=True)
