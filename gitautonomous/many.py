@@ -128,9 +128,7 @@ class Crew:
         offset = log.stat().st_size if log.exists() else 0
         sys.stdout.flush()
         sys.stderr.flush()
-        # A signal that came between the fork and the child's own handlers would be passed on to its brothers.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
+        with undisturbed():  # a signal before the child's own handlers are there would be passed on to its brothers
             pid = os.fork()
             if pid:
                 self._running[pid] = (name, offset)
@@ -142,17 +140,18 @@ class Crew:
             os.chdir(self._folder)
             detach.redirect(log)
             return False
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _reap(self) -> Iterator[Ended]:
         for pid, (name, offset) in list(self._running.items()):
-            gone, status = os.waitpid(pid, os.WNOHANG)
+            with undisturbed():  # once it was waited for, its id may be a stranger's
+                gone, status = os.waitpid(pid, os.WNOHANG)
+                if gone:
+                    del self._running[pid]
             if gone:
-                del self._running[pid]
                 code = os.waitstatus_to_exitcode(status)
                 log = self.place.repository.task_dir(name) / "runner.log"
-                ended = Ended(name, code if code >= 0 else 128 - code, last_line(log, offset, name))
+                said = last_line(log, offset, name) or f"{name}: ended with status {code} and no word"
+                ended = Ended(name, code if code >= 0 else 128 - code, said)
                 self.ended.append(ended)
                 yield ended
 
@@ -172,6 +171,16 @@ class Crew:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """The signals of a crew wait until the block is left."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 class _View:
@@ -205,7 +214,7 @@ class _View:
 
 
 def last_line(log: Path, offset: int, name: str) -> str:
-    """What a runner said at last in its log, from byte `offset` on: its result, or why there is none."""
+    """What a runner said at last in its log, from byte `offset` on: its result, or why there is none; "" for nothing."""
     try:
         with open(log, "rb") as file:
             file.seek(max(offset, file.seek(0, os.SEEK_END) - (1 << 16)))
@@ -217,4 +226,4 @@ def last_line(log: Path, offset: int, name: str) -> str:
             return show.one_line(line)
         if line.startswith("error: "):
             return f"{name}: {show.one_line(line.removeprefix('error: '))}"
-    return f"{name}: ended without a word"
+    return ""

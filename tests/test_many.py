@@ -171,3 +171,4 @@ def test_two_tasks_at_once_with_the_real_codex(agent_repo: Path, model: Server) 
 
 def test_a_task_and_all_of_them_exclude_each_other(repo: Path) -> None:
     assert autonomous(repo, "resume", "todo", "--all").status == 2
+    assert autonomous(repo, "resume", "--jobs", "2").err.splitlines()[0] == "error: --jobs is for --all"

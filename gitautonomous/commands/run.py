@@ -117,7 +117,10 @@ def resume(
     everything: Annotated[
         bool, typer.Option("--all", help="Go on with every task that can, at the same time.")
     ] = False,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="With --all: at most N tasks at a time.")] = 4,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, metavar="N", help="With --all: at most N tasks at a time (default: 4)."),
+    ] = None,
     plan: Plan = False,
     max_sessions: MaxSessions = None,
     no_auto_continue: NoAutoContinue = False,
@@ -160,10 +163,12 @@ def resume(
     if everything:
         if task is not None:
             raise UsageError("TASK and --all exclude each other", "git autonomous resume -h")
-        outcome = resume_all(jobs, request, as_json)
+        outcome = resume_all(jobs or 4, request, as_json)
         if isinstance(outcome, int):
             return outcome
         task, request, as_json = outcome, replaced(request, detach=False, patient=True), False
+    elif jobs is not None:
+        raise UsageError("--jobs is for --all", "git autonomous resume --all --jobs 4")
     with screen_for(quiet) as screen:
         result = tasks.resume(task, request, ask, screen)
     return report(result, as_json)
