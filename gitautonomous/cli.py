@@ -32,6 +32,8 @@ app = typer.Typer(
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0 done, 1 expected failure, 2 usage, 3 needs a person, 4 a bug, 130/143 interrupted."""
     try:
+        if arguments[-1:] == ["--help"] and "--" not in arguments and sys.stdout.isatty() and setup.manual_page(arguments):
+            return 0
         status = app(args=arguments, prog_name="git autonomous", standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
@@ -124,5 +126,6 @@ add("install", hooks.install, "hooks install", to=git_hooks)
 add("uninstall", hooks.uninstall, "hooks uninstall", to=git_hooks)
 add("status", hooks.status, "hooks status --json", to=git_hooks)
 add("completion", setup.completion, "completion bash --install", "completion zsh > ~/.zfunc/_git-autonomous")
+add("man", setup.man, "man start", "man --install")
 add("doctor", tools.doctor, "doctor")
 add("demo", tools.demo, "demo")

@@ -49,18 +49,24 @@ def script(shell: str, command: Command) -> str:
 
 def install_path(shell: str, environ: Mapping[str, str]) -> Path:
     """Where a user's own completion script for git-autonomous stands."""
-    home = Path(environ.get("HOME") or Path.home())
-    data = _folder(environ, "XDG_DATA_HOME", home / ".local" / "share")
     if shell == "fish":
-        return _folder(environ, "XDG_CONFIG_HOME", home / ".config") / "fish" / "completions" / "git-autonomous.fish"
+        folder = _folder(environ, "XDG_CONFIG_HOME", ".config")
+        return folder / "fish" / "completions" / "git-autonomous.fish"
     if shell == "zsh":
-        return data / "zsh" / "site-functions" / "_git-autonomous"
-    return _folder(environ, "BASH_COMPLETION_USER_DIR", data / "bash-completion") / "completions" / "git-autonomous"
+        return data_folder(environ) / "zsh" / "site-functions" / "_git-autonomous"
+    given = environ.get("BASH_COMPLETION_USER_DIR", "")
+    folder = Path(given) if os.path.isabs(given) else data_folder(environ) / "bash-completion"
+    return folder / "completions" / "git-autonomous"
 
 
-def _folder(environ: Mapping[str, str], variable: str, default: Path) -> Path:
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """The folder of a user's own share of /usr/share: $XDG_DATA_HOME."""
+    return _folder(environ, "XDG_DATA_HOME", ".local/share")
+
+
+def _folder(environ: Mapping[str, str], variable: str, below_home: str) -> Path:
     given = environ.get(variable, "")
-    return Path(given) if os.path.isabs(given) else default
+    return Path(given) if os.path.isabs(given) else Path(environ.get("HOME") or Path.home()) / below_home
 
 
 def _kind(command: Command, value: str | None, names: tuple[str, ...] = ()) -> str:

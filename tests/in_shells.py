@@ -1,9 +1,9 @@
-"""Completion by the TAB key in the real shells, with git's own completion, from the installed scripts.
+"""Completion by the TAB key in the real shells, with git's own completion, from the installed scripts; and pages in the real `man`.
 
-It needs bash with bash-completion, zsh, fish and git's completion for each, which a bare machine has not. So it is not part of
-the suite, and fails where one is missing:
+It needs bash with bash-completion, zsh, fish and git's completion for each, man and groff, which a bare machine has not. So it
+is not part of the suite, and fails where one is missing:
 
-    apt-get install bash-completion zsh fish && .ci/venv pytest tests/in_shells.py
+    apt-get install bash-completion zsh fish man-db groff && .ci/venv pytest tests/in_shells.py
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import pytest
 from conftest import git
 from program import autonomous
 from terminals import Terminal
+
+from gitautonomous import cli, manual, reference
 
 STARTUP = {
     "bash": ". /usr/share/bash-completion/bash_completion\nPS1='ready> '\nbind 'set show-all-if-ambiguous on'\n",
@@ -112,3 +114,22 @@ def test_the_tab_key_finishes_what_is_unambiguous(shell: Shell) -> None:
     finished(shell, "git autonomous status on", "git autonomous status one")
     finished(shell, "git autonomous config un", "git autonomous config unset")
     finished(shell, "git autonomous config get silenceT", "git autonomous config get silenceTimeout")
+
+
+def test_git_help_opens_the_installed_page(repo: Path, home: Path) -> None:
+    assert autonomous(repo, "man", "--install").status == 0
+    environment = {**os.environ, "MANPATH": f"{home}/.local/share/man:", "MANWIDTH": "100"}
+    for command in (["git", "help", "autonomous"], ["git", "autonomous", "--help"], ["man", "git-autonomous"]):
+        done = subprocess.run(command, cwd=repo, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("GIT-AUTONOMOUS(1)")
+        assert "\nNAME\n       git-autonomous - Run a long task over many Codex sessions" in done.stdout
+
+
+def test_roff_has_nothing_to_say_about_the_pages(tmp_path: Path) -> None:
+    for name, text in manual.pages(reference.read(cli.app)).items():
+        path = tmp_path / name
+        path.write_text(text)
+        done = subprocess.run(
+            ["groff", "-man", "-ww", "-Tutf8", "-z", path], capture_output=True, text=True, check=True
+        )
+        assert done.stderr == ""

@@ -1,4 +1,4 @@
-"""completion: what a shell knows about us."""
+"""completion and man: what the shell and the manual know about us."""
 
 from __future__ import annotations
 
@@ -43,6 +43,30 @@ def completion(
     return 0
 
 
+def man(
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="Default: the page of git autonomous itself.")] = "",
+    install: Install = False,
+) -> int:
+    """Show a manual page, or install them all, so that `git help autonomous` finds them."""
+    from .. import cli, manual, reference
+
+    root = reference.read(cli.app)
+    if not install:
+        manual.show(root, manual.find(root, command))
+        return 0
+    folder = manual.install_folder(os.environ)
+    pages = manual.pages(root)
+    for name, text in pages.items():
+        write(folder / name, text)
+    print(f"{len(pages)} pages written to {folder}")
+    if not manual.installed():
+        print(
+            f"hint: export MANPATH={shlex.quote(str(folder.parent))}:    # in the start-up file of your shell",
+            file=sys.stderr,
+        )
+    return 0
+
+
 def write(path: Path, text: str) -> None:
     """Write a file of ours below the user's home. Raises AutonomousError."""
     try:
@@ -52,3 +76,16 @@ def write(path: Path, text: str) -> None:
         raise AutonomousError(
             f"cannot write {path}: {error.strerror}", f"ls -ld {shlex.quote(str(path.parent))}"
         ) from error
+
+
+def manual_page(arguments: list[str]) -> bool:
+    """What `--help` opens on a terminal, as git's own commands do. False where there is no page or no `man`: then the short help comes."""
+    from .. import cli, manual, reference
+
+    root = reference.read(cli.app)
+    name = next((word for word in arguments if not word.startswith("-")), "")
+    try:
+        manual.show(root, manual.find(root, name))
+    except AutonomousError:
+        return False
+    return True
