@@ -35,6 +35,7 @@ START = {
     "fish": ["fish", "--interactive"],
 }
 FILES = {"bash": ".bashrc", "zsh": ".zshrc", "fish": ".config/fish/config.fish"}
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 RUN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
@@ -64,7 +65,6 @@ def shell(request: pytest.FixtureRequest, repo: Path, home: Path) -> Iterator[Sh
     file = home / FILES[name]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(STARTUP[name])
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     opened = Shell(120, 50)
     opened.name = name
     with closing(opened):
@@ -74,7 +74,7 @@ def shell(request: pytest.FixtureRequest, repo: Path, home: Path) -> Iterator[Sh
             stdin=opened.follower,
             stdout=opened.follower,
             stderr=opened.follower,
-            env={**os.environ, "PATH": path, "ZDOTDIR": str(home)},
+            env={**os.environ, "PATH": PATH, "ZDOTDIR": str(home)},
             start_new_session=True,
         )
         opened.until("ready>")
@@ -118,7 +118,7 @@ def test_the_tab_key_finishes_what_is_unambiguous(shell: Shell) -> None:
 
 def test_git_help_opens_the_installed_page(repo: Path, home: Path) -> None:
     assert autonomous(repo, "man", "--install").status == 0
-    environment = {**os.environ, "MANPATH": f"{home}/.local/share/man:", "MANWIDTH": "100"}
+    environment = {**os.environ, "PATH": PATH, "MANPATH": f"{home}/.local/share/man:", "MANWIDTH": "100"}
     for command in (["git", "help", "autonomous"], ["git", "autonomous", "--help"], ["man", "git-autonomous"]):
         done = subprocess.run(command, cwd=repo, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.startswith("GIT-AUTONOMOUS(1)")
