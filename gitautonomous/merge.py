@@ -120,6 +120,10 @@ class Done:
     kept: str | None
 
 
+class Conflicts(NeedsPerson):
+    """A task conflicts with its base."""
+
+
 @dataclass(frozen=True)
 class SetAside:
     """A task that was not merged, and why."""
@@ -233,7 +237,7 @@ def decide(situation: Situation, wish: Wish) -> Plan:
         _refuse_unfinished(s)
     if s.absorbed is None:
         if s.conflicts:
-            raise NeedsPerson(
+            raise Conflicts(
                 f"'{name}' conflicts with {s.base} in {moving.shown(s.conflicts)}",
                 f"git autonomous merge --resolve {name}",
             )
@@ -545,21 +549,17 @@ def clear_away(place: Place, name: str, say: Say) -> str | None:
 
 
 def merge(
-    place: Place, names: Sequence[str], wish: Wish, ask: Ask, say: Say, *, dry_run: Callable[[Plan], None] | None = None
-) -> Iterator[Done | SetAside]:
-    """Merge tasks one after the other, each on top of the one before. One that cannot be merged is set aside, and the others go on."""
+    place: Place, name: str, wish: Wish, ask: Ask, say: Say, *, dry_run: Callable[[Plan], None] | None = None
+) -> Done | SetAside | None:
+    """Merge a task, or say why it was set aside; None after a dry run. Raises Interrupted, and AutonomousError when no task can be merged now."""
     place.repository.refuse_unsafe_filters()
     with _only_merge(place), _ended_by_signals():
-        for name in names:
-            try:
-                done = merge_one(place, name, wish, ask, say, dry_run=dry_run)
-            except Interrupted:
-                raise
-            except AutonomousError as error:
-                yield SetAside(name, error)
-            else:
-                if done is not None:
-                    yield done
+        try:
+            return merge_one(place, name, wish, ask, say, dry_run=dry_run)
+        except Interrupted:
+            raise
+        except AutonomousError as error:
+            return SetAside(name, error)
 
 
 def mergeable(place: Place) -> list[str]:

@@ -42,7 +42,7 @@ def sync(place: Place, name: str, by: str) -> Synced:
         if place.objects.is_ancestor(base_tip, tip):
             return Synced(name, base, base_tip, tip, news=False)
         new = _merged(place, task, tip, base, base_tip) if by == MERGE else _rebased(place, task, tip, base_tip)
-        _refuse_in_the_way(place, name, tip, new)
+        refuse_in_the_way(place, name, tip, new)
         with moving.unbroken():
             if by == MERGE:
                 moving.advance(
@@ -94,7 +94,8 @@ def _rebased(place: Place, task: Task, tip: str, base_tip: str) -> str:
     return at
 
 
-def _refuse_in_the_way(place: Place, name: str, old: str, new: str) -> None:
+def refuse_in_the_way(place: Place, name: str, old: str, new: str) -> None:
+    """Raise AutonomousError when moving a task from one commit to another would touch work in its worktree."""
     branch = place.branch(name)
     checkout = moving.checkout_of(place.repository, branch)
     if checkout is None:

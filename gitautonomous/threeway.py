@@ -75,6 +75,25 @@ def merge_all(
     yield from results
 
 
+def explain(repository: Repository, ours: str, theirs: str, *, names: tuple[str, str]) -> list[str]:
+    """What conflicts when two commits are merged, in git's words, one sentence each; `names` stand in them for the two commits."""
+    done = repository.call(
+        "merge-tree", "--write-tree", "-z", "--name-only", "--messages", ours, theirs,
+        work_tree=attributes_folder(repository, ours),
+    )  # fmt: skip
+    fields = iter(text(done.stdout).partition("\0\0")[2].split("\0"))
+    found = []
+    for count in fields:
+        if not count.isdecimal():
+            break
+        for _ in range(int(count)):
+            next(fields)
+        kind, message = next(fields), next(fields)
+        if kind.startswith("CONFLICT"):
+            found.append(message.strip().replace(ours, names[0]).replace(theirs, names[1]))
+    return found
+
+
 def _read(fields: Iterator[str]) -> Iterator[Merged]:
     """The records of `merge-tree --stdin -z --name-only --no-messages`: status, tree, the names of conflicts, an empty field."""
     for status in fields:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import show
-from ..errors import AutonomousError, UsageError
+from ..errors import AutonomousError, Interrupted, NeedsPerson, UsageError
 from .common import ask
 
 if TYPE_CHECKING:
-    from ..merge import Done
+    from ..merge import Done, SetAside
     from ..tasks import Place
 
 Names = Annotated[list[str], typer.Argument(metavar="TASK...")]
@@ -35,6 +35,9 @@ def merge(
     reviewed: Annotated[bool, typer.Option("--reviewed", help="What would run on this machine was looked at.")] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="All finished tasks, those first that conflict least.")
+    ] = False,
+    resolve: Annotated[
+        bool, typer.Option("--resolve", help="Have a conflict resolved by Codex sessions first.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("-n", "--dry-run", help="Show the plan and do nothing.")] = False,
 ) -> int:
@@ -63,7 +66,17 @@ def merge(
     show_plan = (lambda plan: print("\n".join(map(show.one_line, plan.lines())), flush=True)) if dry_run else None
     asking = nobody if everything else ask
     status = 0
-    for ended in merging.merge(place, names, wish, asking, say, dry_run=show_plan):
+    for name in names:
+        ended = merging.merge(place, name, wish, asking, say, dry_run=show_plan)
+        if (
+            resolve
+            and not dry_run
+            and isinstance(ended, merging.SetAside)
+            and isinstance(ended.error, merging.Conflicts)
+        ):
+            ended = resolved(place, name, into) or merging.merge(place, name, wish, asking, say)
+        if ended is None:
+            continue
         if isinstance(ended, merging.Done):
             told(ended)
             look_ahead(place)
@@ -72,6 +85,30 @@ def merge(
         else:
             status = max(status, complain(ended.error), 3 if everything else 0)
     return status
+
+
+def resolved(place: Place, name: str, into: str | None) -> SetAside | None:
+    """Have the conflicts of a task resolved by its own sessions. Returns why that did not come to its end, None when it did."""
+    from .. import merge as merging
+    from .. import resolve, states, tasks
+    from .run import screen_for
+
+    try:
+        marked = resolve.mark(place, name, into)
+        if marked is None:
+            return None
+        say(f"'{name}' has {marked.base} with its conflicts marked; as it was before: git autonomous restore {name}")
+        with screen_for(False) as screen:
+            step = tasks.resume(name, tasks.Request(flags={}), ask, screen).step
+        if step is None or step.state != states.FINISHED:
+            reason = f": {step.reason}" if step is not None else ""
+            raise NeedsPerson(f"the conflicts of '{name}' are not resolved{reason}", f"git autonomous resume {name}")
+        resolve.refuse_marks(place, marked)
+    except Interrupted:
+        raise
+    except AutonomousError as error:
+        return merging.SetAside(name, error)
+    return None
 
 
 def nobody(text: str, question: str) -> bool:
