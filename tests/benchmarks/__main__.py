@@ -23,6 +23,8 @@ GROUPS: dict[str, Benchmark] = {
     "list-100": looking.list_few,
     "list-5000": looking.list_many,
     "start-up": looking.start_up,
+    "hooks": looking.own_commits,
+    "conflicts": looking.conflicts,
     "start": working.start,
     "close": working.close,
     "sessions": working.sessions,

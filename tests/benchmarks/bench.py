@@ -23,7 +23,16 @@ from .budgets import BUDGETS
 SOURCE = Path(__file__).resolve().parents[2]
 # Outside the system's temporary folder, which may be in memory.
 AREA = Path(os.environ.get("GIT_AUTONOMOUS_TEST_DIR") or Path.home() / ".cache" / "git-autonomous-tests")
-GIT_CONFIG = "[user]\n\tname = Ada Tester\n\temail = ada@example.org\n[init]\n\tdefaultBranch = main\n"
+# No gc in the background: it would be measured, and still be there when the folder is deleted.
+GIT_CONFIG = """\
+[user]
+\tname = Ada Tester
+\temail = ada@example.org
+[init]
+\tdefaultBranch = main
+[gc]
+\tauto = 0
+"""
 SEALED_OFF = ("GIT_", "XDG_", "CODEX_", "OPENAI_", "LC_", "STANDIN_", "NO_COLOR", "CLICOLOR", "FORCE_COLOR", "PYTHON")
 
 

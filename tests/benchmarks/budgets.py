@@ -35,6 +35,8 @@ BUDGETS: dict[str, Budget] = {
     "help": Budget("--help", "a Typer app with one parameter", 1.2),
     "commands": Budget("the slowest command's -h, of {n} commands", "a Typer app with one parameter", 1.2),
     "status": Budget("status of a task, the work itself included", "a Typer app with one parameter", None),
+    "hook": Budget("a commit with the slowest of our {n} hooks", "the commit without it", 1.35),
+    "conflicts": Budget("forecast of conflicts, {n} tasks", "git merge-tree --stdin, the same pairs", 1.2),
     "start": Budget(
         "start, {n:,} files, until Codex runs, less start-up", "git -c checkout.workers=<cores> worktree add", 1.15
     ),

@@ -1,13 +1,19 @@
-"""Benchmarks of the commands that people type to look at something: listings and start-up."""
+"""Benchmarks of what people do often and look at: listings, start-up, their own commits with our hooks, the forecast of conflicts."""
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+from gitautonomous import forecast, hooks
 
 from . import repositories
-from .bench import Bench, Row, paired
+from .bench import SOURCE, Bench, Row, paired
 
 BARE_APP = """\
 import typer
@@ -43,7 +49,7 @@ def list_many(bench: Bench) -> Iterator[Row]:
     """Thousands of tasks, of which a hundred are this machine's; then all of them, and a hundredth with a person's commit on top."""
     count = bench.pick(5000, 2000)
     for name, here in (("list-5000", 100), ("list-5000-here", count)):
-        repository = repositories.with_tasks(bench, name, count, here=here, worktrees=100, by_hand=here == count)
+        repository = repositories.with_tasks(bench, name, count, here=here, worktrees=20, by_hand=here == count)
         branches = ["git", "branch", "-v", "--list"]
         ours, theirs = paired(
             bench.pick(15, 5), partial(_list, bench, repository), partial(bench.seconds, branches, repository)
@@ -71,6 +77,56 @@ def start_up(bench: Bench) -> Iterator[Row]:
     yield Row("help", help, bare)
     yield Row("commands", commands[slowest], bare, len(names), f"slowest: {names[slowest]}")
     yield Row("status", status, bare)
+
+
+def own_commits(bench: Bench) -> Iterator[Row]:
+    """A person's commit on a branch of their own, in a repository where tasks have run, with each of our hooks alone and with none."""
+    repository = repositories.with_tasks(bench, "hooks", 20, here=20, worktrees=0)
+    bench.git(repository, "reset", "--quiet", "--hard")
+    bench.run(bench.command("hooks", "install"), repository)
+    installed = repository / ".git" / "hooks"
+    kept = bench.root / "kept"
+    installed.rename(kept)
+    at_commit = ("pre-commit", "prepare-commit-msg", "commit-msg", "post-commit")
+    names = [name for name in at_commit if name in hooks.NAMES and (kept / name).exists()]
+
+    def commit(name: str | None) -> float:
+        shutil.rmtree(installed, ignore_errors=True)
+        installed.mkdir()
+        if name is not None:
+            shutil.copy2(kept / name, installed / name)
+        return bench.seconds(["git", "commit", "--quiet", "--allow-empty", "-m", "A change"], repository)
+
+    none, *each = paired(bench.pick(60, 10), *(partial(commit, name) for name in (None, *names)))
+    slowest = max(range(len(names)), key=each.__getitem__)
+    yield Row("hook", each[slowest], none, len(names), f"slowest: {names[slowest]}")
+
+
+def conflicts(bench: Bench) -> Iterator[Row]:
+    """All tasks with their base and with each other, nothing known yet, against git merging just the pairs that have something in common."""
+    count = 100
+    repository = repositories.with_overlaps(bench, "conflicts", count)
+    cache = repository / ".git" / "autonomous" / "cache"
+    found: dict[str, Any] = {}
+
+    def ours() -> float:
+        shutil.rmtree(cache, ignore_errors=True)
+        found.update(json.loads(bench.run([bench.python, "-m", f"{__package__}.forecasting", str(repository)], SOURCE)))
+        return float(found["seconds"])
+
+    def plain() -> float:
+        with tempfile.TemporaryDirectory(dir=forecast.MEMORY if forecast.MEMORY.is_dir() else bench.root) as scratch:
+            environment = {
+                "GIT_OBJECT_DIRECTORY": scratch,
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repository / ".git" / "objects"),
+            }
+            pairs = "".join(f"{first} {second}\n" for first, second in found["pairs"]).encode()
+            return bench.seconds(
+                ["git", "merge-tree", "--write-tree", "--stdin"], repository, env=environment, stdin=pairs
+            )
+
+    mine, theirs = paired(bench.pick(9, 2), ours, plain)
+    yield Row("conflicts", mine, theirs, count, f"{len(found['pairs'])} merges")
 
 
 def bare_app(bench: Bench) -> float:

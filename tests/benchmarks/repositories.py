@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -80,6 +81,34 @@ def _tasks(count: int, by_hand: bool) -> Iterator[bytes]:
         if by_hand and number % 100 == 99:
             yield _commit(ref, b"A correction by hand\n", at + 5)
             yield _file("README.md", f"# A project, corrected {number}\n".encode())
+
+
+def with_overlaps(bench: Bench, name: str, count: int) -> Path:
+    """A repository with `count` tasks of which about a tenth of all pairs changed a file in common, and a base that went on meanwhile."""
+    return _import(bench, bench.root / name / "repo", _overlaps(count), checkout=False)
+
+
+def _overlaps(count: int) -> Iterator[bytes]:
+    described = model.write_task(TASK).encode()
+    lines = [f"line {number} of a file that several tasks change\n" for number in range(60)]
+    files = [f"d{number // 50:02}/f{number:04}.txt" for number in range(2000)]
+
+    def changed(number: int) -> bytes:
+        return "".join((*lines[: number % 60], f"changed by {number}\n", *lines[number % 60 :])).encode()
+
+    yield _commit("refs/heads/main", b"Everything\n", 0, mark=1)
+    for path in files:
+        yield _file(path, "".join(lines).encode())
+    yield _commit("refs/heads/main", b"The base goes on\n", 1)
+    for path in files[::100]:
+        yield _file(path, changed(7))
+    chance = random.Random(count)
+    for number in range(count):
+        name, ref = f"t{number}", f"refs/heads/autonomous/t{number}"
+        yield _commit(ref, _message(name, 1, number % 12).encode(), 2 + number, parent=1)
+        yield _file(f".autonomous/{name}/task.toml", described)
+        for path in (*chance.sample(files[10:], 5), chance.choice(files[:10])):
+            yield _file(path, changed(number))
 
 
 def _message(name: str, session: int, done: int) -> str:

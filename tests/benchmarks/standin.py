@@ -9,8 +9,10 @@ STANDIN_LOG     file that gets a line for each turn: the epoch seconds of its fi
 STANDIN_ITEMS   items of the list that it writes (default 3)
 STANDIN_WORK    program that is run in the worktree before the turn ends
 STANDIN_HANG    seconds that it goes on after its first event
+STANDIN_ALONE   file that is locked during the turn, and gets a line when another turn has locked it
 """
 
+import fcntl
 import json
 import os
 import sys
@@ -45,6 +47,8 @@ def main() -> None:
     os.chdir(arguments[arguments.index("-C") + 1])
     name = os.path.basename(os.getcwd())
     sys.stdin.buffer.read()
+    if "STANDIN_ALONE" in os.environ:
+        stay_alone(os.environ["STANDIN_ALONE"])
     thread = arguments[arguments.index("resume") + 1] if "resume" in arguments else new_thread()
     say({"type": "thread.started", "thread_id": thread})
     say({"type": "turn.started"})
@@ -62,6 +66,14 @@ def main() -> None:
         log = os.open(os.environ["STANDIN_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(log, f"{began:.4f} {time.time():.4f}\n".encode())
     os._exit(0)
+
+
+def stay_alone(path: str) -> None:
+    alone = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.write(alone, f"{os.getpid()} was not alone\n".encode())
 
 
 def new_thread() -> str:
