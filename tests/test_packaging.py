@@ -11,10 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from gitautonomous import __version__
+from gitautonomous import __version__, cli, completion, manual, reference
 
 ROOT = Path(__file__).parent.parent
 NAMES = {folder: sorted(path.name for path in (ROOT / folder).iterdir()) for folder in ("templates", "hooks")}
+COMMANDS = reference.read(cli.app)
+SHARED = f"git_autonomous-{__version__}.data/data"
+SHARED_FILES = {f"{manual.SHARED}/{name}": text for name, text in manual.pages(COMMANDS).items()} | {
+    place: completion.script(shell, COMMANDS) for shell, place in completion.SHARED.items()
+}
 
 READ_ALL = """
 import json, sys
@@ -81,6 +86,7 @@ def test_an_installation_finds_templates_and_hooks(tmp_path: Path, way: str) -> 
     package = ROOT / "gitautonomous" if way == "editable" else site / "gitautonomous"
     assert found == {**folders, "typed": True, "package": str(package)}
     assert (environment / "bin" / "git-autonomous").read_text().startswith(f"#!{python}\n")
+    assert {name: (environment / name).read_text() for name in SHARED_FILES} == SHARED_FILES
 
 
 def test_the_wheel_holds_the_package_its_data_and_nothing_else(tmp_path: Path) -> None:
@@ -94,12 +100,26 @@ def test_the_wheel_holds_the_package_its_data_and_nothing_else(tmp_path: Path) -
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         entry_points = archive.read(f"{about}/entry_points.txt").decode()
-    assert names == {f"gitautonomous/{name}" for name in modules + data} | {f"{about}/{name}" for name in metadata}
+        shared = {name: archive.read(f"{SHARED}/{name}").decode() for name in SHARED_FILES}
+    assert names == {
+        *(f"gitautonomous/{name}" for name in modules + data),
+        *(f"{about}/{name}" for name in metadata),
+        *(f"{SHARED}/{name}" for name in SHARED_FILES),
+    }
+    assert shared == SHARED_FILES
     assert entry_points == "[console_scripts]\ngit-autonomous = gitautonomous.__main__:main\n"
 
 
 def test_the_sdist_holds_what_its_tests_need(tmp_path: Path) -> None:
     with tarfile.open(build("build_sdist", ROOT, tmp_path / "build")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    needed = ["pyproject.toml", "LICENSE", "CHANGELOG.md", ".ci/venv", "tests/conftest.py", "tests/test_packaging.py"]
+    needed = [
+        "pyproject.toml",
+        "hatch_build.py",
+        "LICENSE",
+        "CHANGELOG.md",
+        ".ci/venv",
+        "tests/conftest.py",
+        "tests/test_packaging.py",
+    ]
     assert names.issuperset(needed)
