@@ -27,6 +27,8 @@ def snapshot(repository: Repository, worktree: Worktree) -> Snapshot:
             *_config(" of the main worktree", common / "config.worktree"),
             *_config(" of the task's worktree", worktree.git_dir / "config.worktree"),
             *_files("hooks/", _below(common / "hooks")),
+            *_files("kept hooks/", _below(common / "hooks.before-autonomous")),
+            *_files("our hooks/", _below(common / "autonomous" / "hooks")),
             *_files("info/", _below(common / "info")),
             *_files("the worktree's ", (worktree.git_dir / name for name in ("gitdir", "commondir"))),
         )

@@ -15,7 +15,8 @@ import pytest
 from conftest import git
 from program import Ended, autonomous
 
-from gitautonomous import hooks, locks
+from gitautonomous import guard, hooks, locks
+from gitautonomous.git import Repository, Worktree
 
 NAMES = hooks.NAMES
 COMMANDS = {
@@ -204,6 +205,18 @@ def test_when_the_hook_from_before_fails_git_gets_its_exit_status_and_ours_does_
         ["git", "-C", repo, "checkout", "-q", "-b", "other"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_session_notices_a_change_of_the_hooks_that_were_kept(repo: Path) -> None:
+    write(repo / ".git/hooks/pre-commit", "#!/bin/sh\n")
+    autonomous(repo, "hooks", "install")
+    made.start(repo, "todo")
+    repository = Repository.discover(repo)
+    worktree = Worktree.registered(repository, made.worktree_of(repo, "todo"))
+    before = guard.snapshot(repository, worktree)
+    write(repo / ".git/hooks.before-autonomous/pre-commit", "#!/bin/sh\nanother\n")
+    after = guard.snapshot(repository, worktree)
+    assert [name for name in after if after[name] != before.get(name)] == ["kept hooks/pre-commit"]
 
 
 # -- beside other tools: hand-made stand-ins of what they write ----------------------------------------------------------------------------------
