@@ -214,7 +214,8 @@ That was one task: a branch, a worktree, one commit a session. Have a look round
     cd {repository}
     git autonomous status {NAME}
     git autonomous log {NAME}
-    git log -p autonomous/{NAME}
+    git autonomous review {NAME}
+    git autonomous merge {NAME}
 
 For real work, sign in and start in a repository of yours:
 
