@@ -1,4 +1,4 @@
-"""completion and man: what the shell and the manual know about us."""
+"""completion, man and import: settling in, on a machine and in a repository that had run-session.sh."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from typing import Annotated
 
 import typer
 
+from .. import show
 from ..errors import AutonomousError, UsageError
+from .common import ask
+from .run import Check, screen_for
 
+Base = Annotated[
+    str | None, typer.Option("--base", metavar="REF", help="Branch to go on from (default: the current one).")
+]
 Install = Annotated[bool, typer.Option("--install", help="Write it where it is found, below your home.")]
 
 
@@ -76,6 +82,28 @@ def write(path: Path, text: str) -> None:
         raise AutonomousError(
             f"cannot write {path}: {error.strerror}", f"ls -ld {shlex.quote(str(path.parent))}"
         ) from error
+
+
+def import_task(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A task's folder, such as .autonomous/todo-api.")],
+    name: Annotated[
+        str | None, typer.Option("-n", "--name", metavar="NAME", help="Name of the task (default: the folder's).")
+    ] = None,
+    goal: Annotated[
+        str | None, typer.Option("--goal", metavar="TEXT", help="What it is about (default: the list's heading).")
+    ] = None,
+    base: Base = None,
+    check: Check = None,
+) -> int:
+    """Take over a task of run-session.sh: list, notes and Codex thread become a task that `resume` goes on with."""
+    from .. import importing
+
+    found = importing.read(directory)
+    with screen_for(quiet=False) as screen:
+        task = importing.take_over(found, ask, screen, name=name, goal=goal, base=base, checks=tuple(check or ()))
+    print(f"{task}: imported from {show.clean(str(directory))}")
+    print(f"hint: git autonomous resume {task}{' --resume-last' if found.thread else ''}", file=sys.stderr)
+    return 0
 
 
 def manual_page(arguments: list[str]) -> bool:
