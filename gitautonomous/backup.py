@@ -125,7 +125,7 @@ def _uncommitted(repository: Repository, objects: Objects, task: str, branch: st
         return None
     repository.refuse_unsafe_filters()
     worktree = Worktree.registered(repository, entry.path)
-    worktree.drop_stale_lock()
+    worktree.drop_stale_locks()
     _reveal(worktree)
     listing = worktree.listing()
     apart = [*nested.repositories(entry.path, listing), *listing.closed]
@@ -303,6 +303,7 @@ def take_away(repository: Repository, path: Path) -> None:
 
 
 def empty_trash(repository: Repository) -> None:
-    """Delete what a death in `take_away` left behind."""
+    """Delete what a death in `take_away` left behind, now or earlier."""
     for path in repository.make_state_dir("trash").iterdir():
-        remove_tree(path)
+        with suppress(OSError):  # somebody else empties it too
+            remove_tree(path)

@@ -86,6 +86,7 @@ def take_away(place: Place, name: str) -> None:
     repository.delete_ref(place.ref(name), tip)
     with repository.lock():
         repository.call("config", "--local", "--remove-section", f"branch.{place.branch(name)}")
+    backup.empty_trash(repository)
 
 
 # -- prune ---------------------------------------------------------------------------------------------------------------------------------------
