@@ -32,11 +32,15 @@ app()
 
 def list_few(bench: Bench) -> Iterator[Row]:
     """A hundred tasks that all ran here and have their worktrees; then with a person's commit on top of one of them."""
-    for name in ("list-100", "list-100-by-hand"):
-        by_hand = name.endswith("by-hand")
-        repository = repositories.with_tasks(bench, name, 100, here=100, worktrees=100, by_hand=by_hand)
+    repository = repositories.with_tasks(bench, "list-100", 100, here=100, worktrees=100)
+
+    def row(name: str) -> Row:
         ours, least = paired(bench.pick(30, 10), partial(_list, bench, repository), partial(_least, bench, repository))
-        yield Row(name, ours, least, 100)
+        return Row(name, ours, least, 100)
+
+    yield row("list-100")
+    repositories.commit_by_hand(bench, repository, 100)
+    yield row("list-100-by-hand")
 
 
 def _least(bench: Bench, repository: Path) -> float:
@@ -48,13 +52,18 @@ def _least(bench: Bench, repository: Path) -> float:
 def list_many(bench: Bench) -> Iterator[Row]:
     """Thousands of tasks, of which a hundred are this machine's; then all of them, and a hundredth with a person's commit on top."""
     count = bench.pick(5000, 2000)
-    for name, here in (("list-5000", 100), ("list-5000-here", count)):
-        repository = repositories.with_tasks(bench, name, count, here=here, worktrees=20, by_hand=here == count)
-        branches = ["git", "branch", "-v", "--list"]
-        ours, theirs = paired(
-            bench.pick(15, 5), partial(_list, bench, repository), partial(bench.seconds, branches, repository)
-        )
-        yield Row(name, ours, theirs, count)
+    repository = repositories.with_tasks(bench, "list-5000", count, here=100, worktrees=20)
+    branches = ["git", "branch", "-v", "--list"]
+
+    def row(name: str) -> Row:
+        ways = partial(_list, bench, repository), partial(bench.seconds, branches, repository)
+        ours, theirs = paired(bench.pick(15, 5), *ways)
+        return Row(name, ours, theirs, count)
+
+    yield row("list-5000")
+    repositories.ran_here(bench, repository, count)
+    repositories.commit_by_hand(bench, repository, count)
+    yield row("list-5000-here")
 
 
 def _list(bench: Bench, repository: Path) -> float:

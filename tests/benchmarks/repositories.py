@@ -34,28 +34,45 @@ def with_files(bench: Bench, name: str, files: int) -> Path:
     return _import(bench, path, stream(), checkout=True)
 
 
-def with_tasks(bench: Bench, name: str, count: int, *, here: int, worktrees: int, by_hand: bool = False) -> Path:
+def with_tasks(bench: Bench, name: str, count: int, *, here: int, worktrees: int) -> Path:
     """A repository with `count` tasks in every state, each of one to four sessions on one of the last commits of main.
 
-    A fifth is finished; `by_hand`: a hundredth has a person's commit on top. `here` of them have local files as if they had run on
-    this machine, and `worktrees` of them a worktree. The refs are packed, as git leaves them.
+    A fifth is finished. `here` of them have local files as if they had run on this machine, and `worktrees` of them a worktree.
+    The refs are packed, as git leaves them.
     """
     path = bench.root / name / "repo"
-    _import(bench, path, _tasks(count, by_hand), checkout=False)
-    for line in bench.git(path, "for-each-ref", "refs/heads/autonomous/").splitlines()[:here]:
-        tip, task = line.split()[0], line.rpartition("/")[2]
-        folder = path / ".git" / "autonomous" / "tasks" / task
-        folder.mkdir(parents=True)
-        (folder / "runner.lock").touch()
-        (folder / "agent.lock").touch()
-        states.write_word(str(folder / "state"), states.PAUSED, START, tip, "4 sessions ran, as asked")
+    _import(bench, path, _tasks(count), checkout=False)
+    ran_here(bench, path, here)
     for number in range(worktrees):
         folder = path.parent / "repo.autonomous" / f"t{number}"
         bench.git(path, "worktree", "add", "--quiet", "--no-checkout", folder, f"autonomous/t{number}")
     return path
 
 
-def _tasks(count: int, by_hand: bool) -> Iterator[bytes]:
+def ran_here(bench: Bench, repository: Path, count: int) -> None:
+    """Give the first `count` tasks the local files of a task that ran on this machine."""
+    for line in bench.git(repository, "for-each-ref", "refs/heads/autonomous/").splitlines()[:count]:
+        tip, task = line.split()[0], line.rpartition("/")[2]
+        folder = repository / ".git" / "autonomous" / "tasks" / task
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "runner.lock").touch()
+        (folder / "agent.lock").touch()
+        states.write_word(str(folder / "state"), states.PAUSED, START, tip, "4 sessions ran, as asked")
+
+
+def commit_by_hand(bench: Bench, repository: Path, count: int) -> None:
+    """Put a person's commit on top of every hundredth of `count` tasks."""
+
+    def stream() -> Iterator[bytes]:
+        for number in range(99, count, 100):
+            ref = f"refs/heads/autonomous/t{number}"
+            yield _commit(ref, b"A correction by hand\n", BASES + number + 5, parent=f"{ref}^0")
+            yield _file("README.md", f"# A project, corrected {number}\n".encode())
+
+    _feed(bench, repository, stream())
+
+
+def _tasks(count: int) -> Iterator[bytes]:
     described = model.write_task(TASK).encode()
     for number in range(BASES):
         yield _commit("refs/heads/main", f"Change {number}\n".encode(), number, mark=number + 1)
@@ -69,7 +86,7 @@ def _tasks(count: int, by_hand: bool) -> Iterator[bytes]:
         name, ref = f"t{number}", f"refs/heads/autonomous/t{number}"
         folder = f".autonomous/{name}"
         at = BASES + number
-        yield _commit(ref, model.start_message(replace(TASK, name=name)).encode(), at, parent=1 + number % BASES)
+        yield _commit(ref, model.start_message(replace(TASK, name=name)).encode(), at, parent=f":{1 + number % BASES}")
         yield _file(f"{folder}/task.toml", described)
         sessions = 1 + number % 4
         done = 12 if number % 5 == 0 else number % 11
@@ -78,9 +95,6 @@ def _tasks(count: int, by_hand: bool) -> Iterator[bytes]:
             yield _commit(ref, _message(name, session, sofar).encode(), at + session)
             yield _file(f"{folder}/task_list.md", lists[sofar].encode())
             yield _file(f"{folder}/progress.md", f"## Session {session}\n\nWhat was done.\n".encode())
-        if by_hand and number % 100 == 99:
-            yield _commit(ref, b"A correction by hand\n", at + 5)
-            yield _file("README.md", f"# A project, corrected {number}\n".encode())
 
 
 def with_overlaps(bench: Bench, name: str, count: int) -> Path:
@@ -105,7 +119,7 @@ def _overlaps(count: int) -> Iterator[bytes]:
     chance = random.Random(count)
     for number in range(count):
         name, ref = f"t{number}", f"refs/heads/autonomous/t{number}"
-        yield _commit(ref, _message(name, 1, number % 12).encode(), 2 + number, parent=1)
+        yield _commit(ref, _message(name, 1, number % 12).encode(), 2 + number, parent=":1")
         yield _file(f".autonomous/{name}/task.toml", described)
         for path in (*chance.sample(files[10:], 5), chance.choice(files[:10])):
             yield _file(path, changed(number))
@@ -131,10 +145,10 @@ def _message(name: str, session: int, done: int) -> str:
     return model.commit_message(record, ticked=[f"An item of ordinary length {done}"], closing=closing)
 
 
-def _commit(ref: str, message: bytes, at: int, *, mark: int | None = None, parent: int | None = None) -> bytes:
+def _commit(ref: str, message: bytes, at: int, *, mark: int | None = None, parent: str | None = None) -> bytes:
     who = WHO + b" %d +0000\n" % (START + at * 60)
     head = f"commit {ref}\n" + (f"mark :{mark}\n" if mark else "")
-    start = f"from :{parent}\n" if parent else ""
+    start = f"from {parent}\n" if parent else ""
     return (
         head.encode()
         + b"author "
@@ -153,14 +167,7 @@ def _file(path: str, content: bytes) -> bytes:
 def _import(bench: Bench, path: Path, stream: Iterable[bytes], *, checkout: bool) -> Path:
     path.mkdir(parents=True)
     bench.git(path, "init", "--quiet")
-    command = ["git", "-C", str(path), "fast-import", "--quiet"]
-    with subprocess.Popen(command, env=bench.environment, stdin=subprocess.PIPE) as importer:
-        assert importer.stdin is not None
-        importer.stdin.writelines(stream)
-        importer.stdin.close()
-    if importer.returncode:
-        raise RuntimeError("git fast-import failed")
-    bench.git(path, "pack-refs", "--all")
+    _feed(bench, path, stream)
     if checkout:
         bench.git(path, "reset", "--quiet", "--hard")
         # Files as young as the index are read again by each command that looks at them; those of a checkout in use are older.
@@ -168,3 +175,14 @@ def _import(bench: Bench, path: Path, stream: Iterable[bytes], *, checkout: bool
             os.utime(file, (START, START))
         bench.git(path, "update-index", "-q", "--refresh")
     return path
+
+
+def _feed(bench: Bench, repository: Path, stream: Iterable[bytes]) -> None:
+    command = ["git", "-C", str(repository), "fast-import", "--quiet"]
+    with subprocess.Popen(command, env=bench.environment, stdin=subprocess.PIPE) as importer:
+        assert importer.stdin is not None
+        importer.stdin.writelines(stream)
+        importer.stdin.close()
+    if importer.returncode:
+        raise RuntimeError("git fast-import failed")
+    bench.git(repository, "pack-refs", "--all")

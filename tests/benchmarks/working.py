@@ -133,7 +133,7 @@ def sessions(bench: Bench) -> Iterator[Row]:
 
 def at_once(bench: Bench) -> Iterator[Row]:
     """Many tasks started in one repository, against the same in a repository for each, where no lock is shared."""
-    count = bench.pick(50, 6)
+    count = bench.pick(50, 4)
     together = repositories.with_files(bench, "together", 200)
     bench.run(bench.command("start", "-q", "--name", "warm", "--max-sessions", "1", "Work"), together)
     apart = []
