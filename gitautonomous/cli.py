@@ -125,6 +125,8 @@ git_hooks = group("hooks", "Let git itself tell where tasks stand, and guard the
 add("install", hooks.install, "hooks install", to=git_hooks)
 add("uninstall", hooks.uninstall, "hooks uninstall", to=git_hooks)
 add("status", hooks.status, "hooks status --json", to=git_hooks)
+skill = group("skill", "Let Codex itself hand long tasks over.")
+add("install", setup.install_skill, "skill install", to=skill)
 add("import", setup.import_task, "import .autonomous/todo-api", "import .autonomous/todo-api --check 'make test'")
 add("completion", setup.completion, "completion bash --install", "completion zsh > ~/.zfunc/_git-autonomous")
 add("man", setup.man, "man start", "man --install")

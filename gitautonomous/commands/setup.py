@@ -1,4 +1,4 @@
-"""completion, man and import: settling in, on a machine and in a repository that had run-session.sh."""
+"""completion, man, skill and import: settling in, on a machine and in a repository that had run-session.sh."""
 
 from __future__ import annotations
 
@@ -103,6 +103,20 @@ def import_task(
         task = importing.take_over(found, ask, screen, name=name, goal=goal, base=base, checks=tuple(check or ()))
     print(f"{task}: imported from {show.clean(str(directory))}")
     print(f"hint: git autonomous resume {task}{' --resume-last' if found.thread else ''}", file=sys.stderr)
+    return 0
+
+
+def install_skill() -> int:
+    """Teach Codex to hand long tasks over: put a skill where it looks."""
+    from .. import resources
+
+    path = Path(os.environ.get("HOME") or Path.home()) / ".agents" / "skills" / "git-autonomous" / "SKILL.md"
+    text = resources.template("SKILL.md")
+    if path.is_file() and path.read_bytes() != text.encode():
+        path.replace(path.with_name("SKILL.md.old"))
+        print(f"the skill that was there is kept as {path}.old", file=sys.stderr)
+    write(path, text)
+    print(f"{path} written")
     return 0
 
 
