@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import git, make_repository
 from program import Ended, autonomous
+from terminals import terminal
 
 from gitautonomous.config import SETTINGS
 
@@ -220,7 +221,8 @@ def test_init_writes_a_file_that_changes_nothing_and_writes_it_once(repo: Path, 
     before = autonomous(repo, "config", "list").out
     path = repo / ".autonomous.toml"
     (repo / "folder").mkdir()
-    assert autonomous(repo / "folder", "init") == Ended(0, f"{path} written: every setting, commented out\n", COMMIT)
+    written = f"{path} written: every setting, commented out\n"
+    assert autonomous(repo / "folder", "init") == Ended(0, written, COMMIT + "hint: git autonomous hooks install\n")
     git(repo, "add", ".autonomous.toml")
     git(repo, "commit", "--quiet", "-m", "Settings")
     assert autonomous(repo, "config", "list") == Ended(0, before, "")
@@ -234,3 +236,19 @@ def test_init_writes_a_file_that_changes_nothing_and_writes_it_once(repo: Path, 
     (empty / ".autonomous.toml").symlink_to("nowhere")
     ended = autonomous(empty, "init")
     assert ended == refused(f"{empty}/.autonomous.toml exists already", "git autonomous config list --show-origin")
+
+
+@pytest.mark.parametrize(("answer", "state"), [(b"y\n", True), (b"n\n", False)])
+def test_init_offers_the_hooks_on_a_terminal_and_only_once_they_are_missing(
+    repo: Path, answer: bytes, state: bool
+) -> None:
+    for offered in (True, not state):
+        (repo / ".autonomous.toml").unlink(missing_ok=True)
+        with terminal(160) as screen:
+            program = screen.run(repo, ["init"])
+            if offered:
+                screen.until("Install them into this repository? [y/N]: ")
+                screen.type(answer)
+            assert screen.finish(program) == 0
+            assert ("Hooks that are there already go on running" in screen.text()) is offered
+        assert json.loads(autonomous(repo, "hooks", "status", "--json").out)["installed"] is state
