@@ -9,11 +9,16 @@ import typer
 
 from .. import show
 from ..errors import AutonomousError, UsageError
-from .common import AsJson, print_json
+from .common import AsJson, ask, print_json
 
 if TYPE_CHECKING:
     from ..config import Setting
+    from ..git import Repository
     from ..layers import Here, Scope
+
+HOOKS = """\
+The hooks tell where tasks stand when you switch branches, and keep you from harming one that runs.
+Hooks that are there already go on running, first. `git autonomous hooks uninstall` takes them away."""
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="Name of the setting, as `config list` shows it.")]
 ShowOrigin = Annotated[bool, typer.Option("--show-origin", help="Say where each value comes from.")]
@@ -138,6 +143,21 @@ def init() -> int:
             file.write(commented_file())
     except FileExistsError:
         raise AutonomousError(f"{path} exists already", "git autonomous config list --show-origin") from None
-    print(f"{path} written: every setting, commented out")
+    print(f"{path} written: every setting, commented out", flush=True)
     say_what_is_left(Scope.SHARED)
+    return offer_hooks(repository)
+
+
+def offer_hooks(repository: Repository) -> int:
+    """Ask on a terminal whether to install the hooks, name the command where there is none; nothing where they are installed."""
+    from .. import hooks
+    from ..tasks import open_place
+    from .hooks import install
+
+    prefix = open_place({}, None).settings.branch_prefix
+    if all(hook.state == "installed" for hook in hooks.status(repository, prefix)[1]):
+        return 0
+    if ask(HOOKS, "Install them into this repository?"):
+        return install()
+    print("hint: git autonomous hooks install", file=sys.stderr)
     return 0
