@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -43,26 +41,14 @@ from .checks import CheckResult
 from .closing import Attempt, Closed
 from .ends import End, EndKind, RolloutFacts, classify
 from .errors import AutonomousError, Interrupted
-from .events import Command, Event, FileChange, Said, Thought, ToolCall, Turn, Usage
+from .events import Event, Turn, Usage
 from .model import Limits, Next, Standing
 from .notify import Notice, Signs
 from .rollout import read_rollout
 from .screen import Screen
 from .supervision import Deadlines, Supervision, follow, supervise
+from .waiting import Waiting
 from .workspace import History, Workspace, read_history
-
-UNKNOWN_WAIT = 900.0
-"""Seconds that a usage limit is waited for whose end is not told."""
-
-SHORTEST_WAIT = 30.0
-LONGEST_WAIT = 6 * 3600.0
-"""Seconds after which a usage limit is tried again even though its reset lies later: the times that are told are not always right."""
-
-TRYING = 900.0
-"""Seconds in which another runner must have found out whether a usage limit is over."""
-
-SPREAD = 5.0
-"""Seconds over which the runners that waited for that begin again."""
 
 AT_ONCE = {
     EndKind.sign_in: "codex login    # then: git autonomous resume {task}",
@@ -95,12 +81,11 @@ class Runner:
         self.workspace = workspace
         self.limits = limits
         self.screen = screen
-        self.delay = delay
         self.resume_last = resume_last
         self.detached = detached
-        self.account = account
-        self.eager = eager
-        self.rested = False
+        self.waiting = Waiting(
+            account, delay=delay, eager=eager, announce=self._announce_wait, tick=self._while_waiting
+        )
         self.signs = signs
         self.wait_told = False
         self.notice: tuple[str, str, str] | None = None
@@ -170,6 +155,7 @@ class Runner:
 
     def _sessions(self, records: list[journal.Record]) -> Next:
         """Session after session, until there is a reason to stop."""
+        self.workspace.worktree.drop_stale_locks()
         states.write_word(
             self.workspace.word_file, states.RUNNING, time.time(), self.workspace.tip(), "between two sessions"
         )
@@ -186,31 +172,11 @@ class Runner:
                 return step
             self._leave_if_told()
             self._stop_if_asked()
-            if self._rest():
+            if self.waiting.before_session():
                 continue  # somebody may have changed the worktree meanwhile
             stop = self._session(step.role)
             if stop is not None:
                 return stop
-
-    def _rest(self) -> bool:
-        """Wait where there is reason to. Returns whether it did."""
-        if self.ran and self.delay and not self.rested:
-            self.rested = True
-            self._wait(self.delay, "next session")
-            return True
-        waited = False
-        while (limit := self.account.limit()) is not None:
-            if (self.eager or limit.until <= time.time()) and self.account.try_it():
-                break
-            left = limit.until - time.time()
-            why = f"usage limit: {limit.reason}"
-            known = partial(self.account.moved_on, limit)
-            self._wait(left if left > 0 else TRYING, why, waiting=True, over=known)
-            waited = True
-        self.eager = False
-        if waited and not self.account.trying:
-            self._wait(random.uniform(0, SPREAD), "the usage limit is over")
-        return waited
 
     def _remember(self, records: list[journal.Record]) -> None:
         """What the journal knows: the last checks, and the tokens of each thread so far. Read once; it grows with every session."""
@@ -293,7 +259,6 @@ class Runner:
         turn, supervision = Turn(), None
         workspace = self.workspace
         self._announce(attempt)
-        self.rested = False
         last_message = workspace.directory / "last_message.txt"
         last_message.unlink(missing_ok=True)
         with workspace.private_tmpdir() as tmpdir, self._agent_lock() as lock:
@@ -332,8 +297,7 @@ class Runner:
         return self._close(attempt, turn, end, model_name, time.monotonic() - began)
 
     def _seen(self, event: Event) -> None:
-        if self.account.trying and isinstance(event, Said | Thought | Command | FileChange | ToolCall):
-            self.account.over()
+        self.waiting.saw(event)
         self.screen.event(event)
 
     def _started(self, attempt: Attempt, who: process.ProcessId) -> None:
@@ -514,25 +478,14 @@ class Runner:
             return Next(False, state=states.FAILED, reason=end.message, status=3, hint=AT_ONCE[end.kind])
         if end.kind is EndKind.usage_limit:
             self.failures = 0
-            self._tell_limit(end)
+            self.waiting.after_limit(end)
             return None
-        self.account.leave()
+        self.waiting.after_session()
         if not model.decide(self._assess(), self.limits).go:
             return None  # there is nothing to wait for
         if end.kind not in (EndKind.completed, EndKind.context):
-            self._wait(model.backoff(self.failures, random.random()), end.message or "a failure", waiting=True)
+            self.waiting.after_failure(self.failures, end.message)
         return None
-
-    def _tell_limit(self, end: End) -> None:
-        """Tell every runner of this account how long there is nothing to be had; this one hears it too, before its next session."""
-        now = time.time()
-        until = end.retry_at if end.retry_at is not None else now + UNKNOWN_WAIT
-        until = min(max(until, now + SHORTEST_WAIT), now + LONGEST_WAIT)
-        try:
-            self.account.limited(until, end.message)
-        except OSError as error:
-            self.screen.note(f"other tasks cannot be told of the usage limit: {error}")
-            self._wait(until - now, f"usage limit: {end.message}", waiting=True)
 
     # -- what was left by others -------------------------------------------------------------------------------------------------------------------
 
@@ -603,23 +556,18 @@ class Runner:
 
     # -- waiting and leaving -----------------------------------------------------------------------------------------------------------------------
 
-    def _wait(
-        self, seconds: float, why: str, *, waiting: bool = False, over: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Wait with a countdown; a signal ends it, and `over`. `waiting`: tell other processes until when."""
-        until = time.time() + seconds
-        if waiting:
-            states.write_word(self.workspace.word_file, states.WAITING, until, self.workspace.tip(), why)
-            self.workspace.journal.append("word", state=states.WAITING, reason=why, until=until)
-            if seconds >= notify.NOTICEABLE and not self.wait_told:
-                self.wait_told = True
-                self._notify(notify.WAITING, states.WAITING, why)
-        end = time.monotonic() + seconds
-        while (left := min(end - time.monotonic(), until - time.time())) > 0 and not over():
-            self._leave_if_told()
-            self._stop_if_asked()
-            self.screen.countdown(left, why)
-            time.sleep(min(left, 0.1))
+    def _announce_wait(self, until: float, why: str) -> None:
+        """Tell other processes, and the person who is not looking, that this runner waits."""
+        states.write_word(self.workspace.word_file, states.WAITING, until, self.workspace.tip(), why)
+        self.workspace.journal.append("word", state=states.WAITING, reason=why, until=until)
+        if until - time.time() >= notify.NOTICEABLE and not self.wait_told:
+            self.wait_told = True
+            self._notify(notify.WAITING, states.WAITING, why)
+
+    def _while_waiting(self, left: float, why: str) -> None:
+        self._leave_if_told()
+        self._stop_if_asked()
+        self.screen.countdown(left, why)
 
     def _told(self) -> bool:
         return self.signal is not None
