@@ -345,7 +345,7 @@ class Decisions:
         worktree = Worktree(repository, place.path, place.git_dir)
         if place.git_dir != repository.common_dir:
             worktree.check_pointer()
-            worktree.drop_stale_lock()
+            worktree.drop_stale_locks()
         changed = [path for _, path in worktree.status()]
         if changed:
             raise NeedsPerson(

@@ -422,7 +422,7 @@ class Worktree:
         Files go in explicitly because many repositories ignore them and an attribute must not change them. Nested repositories stay out, and so does what git cannot
         take. `listing`: where it is known already. Returns the tree, and the paths that were left out with the reason. Raises AutonomousError.
         """
-        self.drop_stale_lock()
+        self.drop_stale_locks()
         listing = listing or self.listing()
         excluded = dict.fromkeys(nested.repositories(self.path, listing), "a repository of its own")
         excluded |= dict.fromkeys(listing.closed, "cannot be opened")
@@ -468,20 +468,30 @@ class Worktree:
         if entries:
             self.run("update-index", "--add", "--replace", "-z", "--index-info", input=os.fsencode("".join(entries)))
 
-    def drop_stale_lock(self) -> None:
-        """Remove a left-over index.lock. Only called with the task's locks held and no agent alive; a git of the user's that is at work gets its time."""
-        lock = self.git_dir / "index.lock"
+    def drop_stale_locks(self) -> None:
+        """Remove what a git that was killed left locked: the index, HEAD, the branch. Only called with the task's locks held and no agent alive.
+
+        A git of the user's that is at work gets its time; raises AutonomousError when that is not enough.
+        """
+        head = self.head()
+        names = [self.git_dir / f"{name}.lock" for name in ("index", "HEAD", "ORIG_HEAD")]
+        if head.startswith("refs/"):
+            names += [self.repository.common_dir / f"{head}.lock", self.repository.common_dir / "logs" / f"{head}.lock"]
         deadline = time.monotonic() + 5.0
-        while process.holders(lock) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if process.holders(lock):
-            raise AutonomousError(f"another git process works in {self.path}", f"rm {lock}")
-        lock.unlink(missing_ok=True)
+        while left := [lock for lock in names if os.path.lexists(lock)]:
+            places = (self.path, self.git_dir, self.repository.common_dir)
+            if not process.running_in("git", places) and not any(process.holders(lock) for lock in left):
+                for lock in left:
+                    lock.unlink(missing_ok=True)
+            elif time.monotonic() >= deadline:
+                raise AutonomousError(f"another git process works in {self.path}", f"rm {' '.join(map(str, left))}")
+            else:
+                time.sleep(0.05)
 
     def restore(self, tree: str, keep: Iterable[str] = ()) -> None:
         """Put index and files back to exactly `tree` and remove what is untracked; ignored files and the paths in `keep` stay."""
         workers = f"checkout.workers={os.cpu_count() or 1}"
-        self.drop_stale_lock()
+        self.drop_stale_locks()
         self.run("-c", workers, "read-tree", "--reset", "-u", "--no-recurse-submodules", tree)
         listing = self.listing()
         kept = [*keep, *nested.repositories(self.path, listing)]

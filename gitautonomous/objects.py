@@ -177,7 +177,7 @@ class Objects:
                     ref, who, who, message, pygit2.Oid(hex=tree), [pygit2.Oid(hex=p) for p in parents]
                 )
             )
-        except (pygit2.GitError, ValueError) as error:
+        except (pygit2.GitError, ValueError, OSError) as error:
             raise AutonomousError(
                 f"the branch moved while it was being committed to ({error})", "git autonomous status"
             ) from error

@@ -334,6 +334,18 @@ def holders(path: Path) -> list[ProcessId]:
     return sorted(found, key=lambda process: process.start)
 
 
+def running_in(program: str, folders: Sequence[Path]) -> list[ProcessId]:
+    """The processes named `program` whose current folder is one of `folders` or lies in it. Elsewhere than on Linux: none."""
+    found = []
+    for pid in _pids():
+        with suppress(OSError):
+            if _PROC.joinpath(str(pid), "comm").read_text(errors="replace").strip() == program:
+                here = _PROC.joinpath(str(pid), "cwd").readlink()
+                if any(here.is_relative_to(folder) for folder in folders) and (process := identify(pid)):
+                    found.append(process)
+    return found
+
+
 def _has_open(pid: int, wanted: os.stat_result) -> bool:
     try:
         for descriptor in _PROC.joinpath(str(pid), "fd").iterdir():

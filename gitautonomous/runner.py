@@ -155,6 +155,7 @@ class Runner:
 
     def _sessions(self, records: list[journal.Record]) -> Next:
         """Session after session, until there is a reason to stop."""
+        self.workspace.worktree.drop_stale_locks()
         states.write_word(
             self.workspace.word_file, states.RUNNING, time.time(), self.workspace.tip(), "between two sessions"
         )
