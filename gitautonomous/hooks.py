@@ -206,13 +206,13 @@ def _install_beside(repository: Repository, folder: Folder, prefix: str) -> Chan
     return Changed(folder, own, tuple(written), files=tuple(files))
 
 
-def refuse_while_running(repository: Repository) -> None:
-    """Raise AutonomousError while a task is being worked on."""
+def refuse_while_running(repository: Repository, what: str = "hooks") -> None:
+    """Raise AutonomousError while a task is being worked on: a runner stops when the repository's hooks or settings change."""
     tasks = repository.state_dir / "tasks"
     for task in sorted(tasks.iterdir()) if tasks.is_dir() else ():
         if locks.is_held(str(task / stopping.LOCK)):
             raise AutonomousError(
-                f"'{task.name}' is being worked on, and would stop when the repository's hooks change under it",
+                f"'{task.name}' is being worked on, and would stop when the repository's {what} change under it",
                 f"git autonomous stop {task.name}    # then try again",
             )
 

@@ -11,6 +11,7 @@ from conftest import git, make_repository
 from program import Ended, autonomous
 from terminals import terminal
 
+from gitautonomous import locks
 from gitautonomous.config import SETTINGS
 
 COMMIT = "hint: git add .autonomous.toml && git commit    # only what is committed counts\n"
@@ -252,3 +253,16 @@ def test_init_offers_the_hooks_on_a_terminal_and_only_once_they_are_missing(
             assert screen.finish(program) == 0
             assert ("Hooks that are there already go on running" in screen.text()) is offered
         assert json.loads(autonomous(repo, "hooks", "status", "--json").out)["installed"] is state
+
+
+def test_settings_of_the_repository_stay_while_a_task_is_worked_on(repo: Path) -> None:
+    folder = repo / ".git" / "autonomous" / "tasks" / "todo"
+    folder.mkdir(parents=True)
+    with locks.exclusive(str(folder / "runner.lock")):
+        for command in (["set", "delay", "1"], ["unset", "delay"], ["set", "--worktree", "delay", "1"]):
+            assert autonomous(repo, "config", *command) == refused(
+                "'todo' is being worked on, and would stop when the repository's settings change under it",
+                "git autonomous stop todo # then try again",
+            )
+        assert autonomous(repo, "config", "set", "--global", "delay", "1") == Ended(0, "", "")
+    assert autonomous(repo, "config", "set", "delay", "1") == Ended(0, "", "")

@@ -51,6 +51,7 @@ def set_value(
     from .. import config, layers
 
     scope = scope_of(everywhere, worktree, shared)
+    refuse_while_running(scope)
     layers.write(config.find(key), value, scope)
     say_what_is_left(scope)
     return 0
@@ -61,6 +62,7 @@ def unset(key: Key, everywhere: Global = False, worktree: Worktree = False, shar
     from .. import config, layers
 
     scope = scope_of(everywhere, worktree, shared)
+    refuse_while_running(scope)
     layers.erase(config.find(key), scope)
     say_what_is_left(scope)
     return 0
@@ -117,6 +119,16 @@ def scope_of(everywhere: bool, worktree: bool, shared: bool) -> Scope:
     if everywhere + worktree + shared > 1:
         raise UsageError("--global, --worktree and --shared exclude each other", "git autonomous config set -h")
     return Scope.GLOBAL if everywhere else Scope.WORKTREE if worktree else Scope.SHARED if shared else Scope.LOCAL
+
+
+def refuse_while_running(scope: Scope) -> None:
+    """A runner stops when the repository's configuration changes under it. Raises AutonomousError while one is at work."""
+    from .. import hooks, layers
+    from ..layers import Scope
+
+    repository = layers.find_repository() if scope in (Scope.LOCAL, Scope.WORKTREE) else None
+    if repository is not None:
+        hooks.refuse_while_running(repository, "settings")
 
 
 def say_what_is_left(scope: Scope) -> None:
