@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import conflicts, listing, threeway
 from .errors import AutonomousError
@@ -204,6 +205,12 @@ def files_of(common_dir: Path, task: str) -> dict[str, list[str]]:
         if task in (first, second) and task in tips:
             result[(second if first == task else first) or tips[task][1]] = files
     return result
+
+
+def described(common_dir: Path, task: Mapping[str, Any]) -> list[str]:
+    """The `conflicts` of a task, as `list --json` has it, with the files of each: `main (src/a.py, b)`."""
+    files = files_of(common_dir, str(task["name"]))
+    return [f"{name} ({', '.join(files[name])})" if name in files else name for name in task["conflicts"] or ()]
 
 
 def after_session(workspace: Workspace) -> None:

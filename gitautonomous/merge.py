@@ -47,6 +47,7 @@ from .workspace import Workspace, remove_tree
 MERGE, SQUASH, REBASE, FF_ONLY = "merge", "squash", "rebase", "ff-only"
 TEMPORARY = ".merge-"
 LISTED_ITEMS = 30
+MESSAGE_HOOKS = ("prepare-commit-msg", "commit-msg")
 
 
 @dataclass(frozen=True)
@@ -363,22 +364,37 @@ def _set_up(place: Place, task: Task, path: Path, say: Say) -> None:
     ready.run_setup(place.settings.setup, path, log, timeout=place.settings.setup_timeout, say=say)
 
 
-def build(place: Place, plan: Plan, wish: Wish, worktree: Worktree, say: Say) -> str:
-    """Make the commit that the base is to move to, with the user's hooks and signature. Raises AutonomousError when a hook refuses."""
+def runs_nothing(place: Place, plan: Plan, engine: codex.Codex | None) -> bool:
+    """Whether no check, setup command or hook would look at the files of the result, so that they need not be laid out."""
+    hooks = {MERGE: ("pre-merge-commit", *MESSAGE_HOOKS), SQUASH: ("pre-commit", *MESSAGE_HOOKS)}.get(plan.style, ())
+    folder = Path(moving.user_hooks(place.repository)[1].partition("=")[2])
+    elsewhere = not folder.is_absolute() or any(key.startswith("hook.") for _, key, _ in place.repository.config())
+    there = any((folder / name).exists() for name in hooks)
+    return engine is None and not place.settings.setup and not (hooks and (elsewhere or there))
+
+
+def build(place: Place, plan: Plan, wish: Wish, worktree: Worktree | None, say: Say) -> str:
+    """Make the commit that the base is to move to, with the user's hooks and signature. `worktree` is None where nothing runs. Raises AutonomousError when a hook refuses."""
     s = plan.situation
     if plan.style == FF_ONLY:
-        worktree.restore(s.tree)
         commit = s.tip
     elif plan.style == REBASE:
         commit = _build_steps(place, s, wish)
-        worktree.restore(s.tree)
     else:
-        commit = _build_commit(place, plan, worktree, say)
-    worktree.run("update-ref", "--no-deref", "HEAD", commit)
+        if worktree is None:
+            text_of_it = plan.message.encode("utf-8", "surrogateescape")
+            tree, written = s.tree, place.repository.run("stripspace", input=text_of_it)
+        else:
+            tree, written = _through_hooks(place, plan, worktree, say)
+        commit = commit_tree(place, tree, [s.base_tip, s.tip] if plan.style == MERGE else [s.base_tip], written, {})
+    if worktree is not None:
+        worktree.restore(place.objects.commit(commit).tree)
+        worktree.run("update-ref", "--no-deref", "HEAD", commit)
     return commit
 
 
-def _build_commit(place: Place, plan: Plan, worktree: Worktree, say: Say) -> str:
+def _through_hooks(place: Place, plan: Plan, worktree: Worktree, say: Say) -> tuple[str, str]:
+    """(tree, message) after the hooks that git itself would run."""
     s, merging = plan.situation, plan.style == MERGE
     worktree.run("read-tree", "--reset", "-u", "--no-recurse-submodules", s.tree)
     _run_hook(place, worktree, "pre-merge-commit" if merging else "pre-commit", (), say)
@@ -386,17 +402,15 @@ def _build_commit(place: Place, plan: Plan, worktree: Worktree, say: Say) -> str
     file.write_text(plan.message, errors="surrogateescape")
     if merging:
         (worktree.git_dir / "MERGE_HEAD").write_text(f"{s.tip}\n")
-    _run_hook(place, worktree, "prepare-commit-msg", (str(file), "merge" if merging else "squash"), say)
-    _run_hook(place, worktree, "commit-msg", (str(file),), say)
+    for hook in MESSAGE_HOOKS:
+        source = (("merge" if merging else "squash"),) if hook == "prepare-commit-msg" else ()
+        _run_hook(place, worktree, hook, (str(file), *source), say)
     written = worktree.run("stripspace", input=file.read_bytes())
     if not written.strip():
         raise AutonomousError("the hooks left an empty message", f"git autonomous merge -m 'TEXT' {s.task.name}")
     for name in ("MERGE_HEAD", "MERGE_MSG"):
         (worktree.git_dir / name).unlink(missing_ok=True)
-    tree = worktree.run("write-tree").strip()
-    commit = commit_tree(place, tree, [s.base_tip, s.tip] if merging else [s.base_tip], written, {})
-    worktree.restore(tree)
-    return commit
+    return worktree.run("write-tree").strip(), written
 
 
 def _build_steps(place: Place, s: Situation, wish: Wish) -> str:
@@ -525,12 +539,15 @@ def merge_one(
             return Done(name, s.base, "was there already", None, clear_away(place, name, say))
         refuse_unreviewed(plan, wish, ask)
         engine = engine_for_checks(place, s.task, ask)
-        with throw_away_worktree(place, plan, say) as worktree:
-            commit = build(place, plan, wish, worktree, say)
-            if s.hazards:
-                _set_up(place, s.task, worktree.path, say)
-            if engine is not None:
-                run_checks(place, plan, wish, worktree, engine, say)
+        if runs_nothing(place, plan, engine):
+            commit = build(place, plan, wish, None, say)
+        else:
+            with throw_away_worktree(place, plan, say) as worktree:
+                commit = build(place, plan, wish, worktree, say)
+                if s.hazards:
+                    _set_up(place, s.task, worktree.path, say)
+                if engine is not None:
+                    run_checks(place, plan, wish, worktree, engine, say)
         with moving.unbroken():
             moving.advance(repository, s.base, s.base_tip, commit, reason=f"merge {name}", hooks=stacked == base)
             kept = clear_away(place, name, say)

@@ -44,6 +44,9 @@ def prepared(folder: Path) -> Path:
     (repo / "news").write_text("1\n")
     git(repo, "add", ".")
     git(repo, "commit", "-qm", "news")
+    hook = repo / ".git/hooks/commit-msg"  # so that the result is laid out in files
+    hook.write_text("#!/bin/sh\n")
+    hook.chmod(0o755)
     return repo
 
 

@@ -48,6 +48,8 @@ def test_conflicts_with_the_base_and_with_other_tasks_are_found_with_their_files
     common = repo / ".git"
     assert forecast.files_of(common, "first") == {"second": ["new", "shared"]}
     assert forecast.files_of(common, "base-clash") == {"main": ["README.md"]}
+    assert "\nconflicts  main (README.md)\n" in autonomous(repo, "status", "base-clash").out
+    assert "\nconflicts  second (new, shared)\n" in autonomous(repo, "status", "first").out
     table = autonomous(repo, "list").out
     assert sorted(line.split("  ")[-1] for line in table.splitlines() if "conflicts" in line) == [
         "conflicts with first", "conflicts with main", "conflicts with second",

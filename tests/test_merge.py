@@ -47,7 +47,10 @@ def refused(repo: Path, ended: Ended, status: int, *lines: str) -> None:
 # -- what comes out ------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_finished_task_becomes_a_merge_commit_without_its_tracking_files_and_goes(repo: Path) -> None:
+@pytest.mark.parametrize("hook", [False, True], ids=["in memory", "laid out for a hook"])
+def test_a_finished_task_becomes_a_merge_commit_without_its_tracking_files_and_goes(repo: Path, hook: bool) -> None:
+    if hook:
+        add_hook(repo, "commit-msg", "test -e a && test -e deep/b")
     made.finished(repo, "todo", {"a": "1\n", "deep/b": "1\n"}, {"b": "2\n", "README.md": None})
     tip, base = git(repo, "rev-parse", "autonomous/todo"), git(repo, "rev-parse", "main")
     (repo / "untracked").write_text("mine\n")
@@ -476,6 +479,28 @@ def test_a_base_that_moves_or_is_left_meanwhile_stops_the_merge_and_nothing_has_
     assert autonomous(repo, "merge", "todo").status == 0
     assert git(repo, "rev-parse", "elsewhere") == other
     assert not (repo / "a").exists()
+
+
+def test_the_result_is_laid_out_in_files_only_where_something_looks_at_them(repo: Path) -> None:
+    git(repo, "config", "filter.seen.smudge", f"touch '{repo.parent}/laid-out'; cat")
+    git(repo, "switch", "--quiet", "--create", "mine")
+    (repo / ".gitattributes").write_text("*.txt filter=seen\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "attributes")
+    git(repo, "branch", "--quiet", "--force", "main")
+    made.finished(repo, "one", {"a.txt": "1\n"}, worktree=False)
+    made.finished(repo, "two", {"b.txt": "1\n"}, worktree=False)
+    assert autonomous(repo, "merge", "one").status == 0
+    assert not (repo.parent / "laid-out").exists()
+    add_hook(repo, "commit-msg", "exit 0")
+    assert autonomous(repo, "merge", "two").status == 0
+    assert (repo.parent / "laid-out").exists()
+    assert git(repo, "ls-tree", "-r", "--name-only", "main").split() == [
+        ".gitattributes",
+        "README.md",
+        "a.txt",
+        "b.txt",
+    ]
 
 
 # -- the gate ------------------------------------------------------------------------------------------------------------------------------------

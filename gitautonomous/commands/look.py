@@ -36,16 +36,17 @@ def status(
     as_json: AsJson = False,
 ) -> int:
     """Show one task in full: goal, items, sessions, checks."""
-    from .. import tasks
+    from .. import forecast, tasks
 
     place = tasks.open_place({}, None)
     known = tasks.status(place, task if task is not None else tasks.default_task(place))
     if as_json:
         print_json({"schema": 1, "task": known})
         return 0
+    ahead = forecast.described(place.repository.common_dir, known)
     sys.stdout.write(
         show.status_text(
-            known | {"now": at_work(known)},
+            known | {"now": at_work(known), "conflicts": ahead},
             known["sessions_run"],  # type: ignore[arg-type]
             known["items"],  # type: ignore[arg-type]
             width=show.columns(sys.stdout, os.environ),
