@@ -22,7 +22,7 @@ hooks (what git calls, and how it is answered): reactions, by_hand, calling, hoo
 decisions (what people do with tasks, the morning after): importing, merge, resolve, sync, review, report,
     decisions, removal, many, live, attach, layers
 tasks (start, resume, status: the use cases of a running task): tasks
-sessions (the runner, and how a session becomes one commit): runner, closing, checks, notify, account, forecast,
+sessions (the runner, and how a session becomes one commit): runner, waiting, closing, checks, notify, account, forecast,
     backup, demo, doctor, workspace, detach, stopping, guard, journal, ready, activity
 engine (Codex: found, called, followed, understood, shown): supervision, rollout, codex, ends, prompt, screen,
     transcript, events, scripted

@@ -273,11 +273,11 @@ def test_a_ref_that_cannot_be_written_leaves_branch_and_worktree_as_they_were(ta
     worktree = task.worktree()
     desk = decisions(task)
     plan = desk.drop([4])
-    lock = task.repo / ".git" / "refs" / "heads" / "autonomous" / "todo.lock"
-    lock.touch()
+    in_the_way = task.repo / ".git" / "refs" / "autonomous"
+    in_the_way.write_text(task.tip + "\n")
     with pytest.raises(AutonomousError, match="^git update-ref failed: "):
         desk.carry_out(plan)
-    lock.unlink()
+    in_the_way.unlink()
     assert git(task.repo, "for-each-ref", "refs/autonomous") == ""
     assert task.trees.tip(task.ref) == task.tip
     assert git(worktree.path, "status", "--porcelain") == ""
