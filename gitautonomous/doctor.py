@@ -21,9 +21,7 @@ from .config import Settings
 from .errors import AutonomousError
 from .git import Repository
 from .objects import Objects
-
-NEEDED_SPACE = 100 << 20
-"""Bytes: with less free disk space nothing is started."""
+from .workspace import NEEDED_SPACE
 
 LOW_SPACE = 1 << 30
 """Bytes: less free disk space than this is worth a warning."""

@@ -274,7 +274,7 @@ class Repository:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock():
             if not path.exists():
-                self.run("worktree", "prune")
+                self._forget(path)
             self.run("worktree", "add", "--quiet", "--no-checkout", "--end-of-options", str(path), branch)
         worktree = Worktree.registered(self, path)
         worktree.populate()
@@ -283,11 +283,14 @@ class Repository:
     def remove_worktree(self, path: Path) -> None:
         """Unregister and delete a worktree of ours. The caller has kept what was in it."""
         with self.lock():
-            self.call("worktree", "unlock", "--", str(path))
+            self._forget(path)
             if path.exists():
-                self.run("worktree", "remove", "--force", "--force", "--", str(path))
-            else:
-                self.run("worktree", "prune")
+                raise AutonomousError(f"{path} could not be removed", f"git worktree remove --force --force {path}")
+
+    def _forget(self, path: Path) -> None:
+        """Unregister this worktree and no other: one that is missing may lie on a drive that is not there at the moment. Registered or not, there or not."""
+        self.call("worktree", "unlock", "--", str(path))
+        self.call("worktree", "remove", "--force", "--force", "--", str(path))
 
     def refuse_unsafe_filters(self, worktree: Path | None = None) -> None:
         """Refuse a configured filter or merge driver that would run a file of the agent's worktree. Raises AutonomousError.
@@ -358,9 +361,21 @@ class Worktree:
     def run(self, *arguments: str, **options: object) -> str:
         return self.repository.run(*arguments, git_dir=self.git_dir, work_tree=self.path, **options)
 
+    @property
+    def ready_mark(self) -> Path:
+        """There once the worktree was made ready for work. It goes with the worktree's registration."""
+        return self.git_dir / "autonomous-ready"
+
     def populate(self) -> None:
-        """Fill a worktree that was added without a checkout; nothing to do where an index exists already."""
-        if not (self.git_dir / "index").exists():
+        """Fill a worktree that was added without a checkout; nothing to do where an index exists already.
+
+        A worktree that was ready once holds somebody's work: then only the index is made again.
+        """
+        if (self.git_dir / "index").exists():
+            return
+        if self.ready_mark.exists():
+            self.run("read-tree", "HEAD")
+        else:
             self.run(
                 "-c", f"checkout.workers={os.cpu_count() or 1}", "reset", "--quiet", "--hard", "--no-recurse-submodules"
             )
@@ -391,6 +406,14 @@ class Worktree:
     def head(self) -> str:
         """The full name of the branch that this worktree is on, or the commit it is detached at."""
         return (self.git_dir / "HEAD").read_text().strip().removeprefix("ref: ")
+
+    def unfinished(self) -> str | None:
+        """What somebody began here with git and did not finish, such as "merge"; None when there is nothing."""
+        begun = {
+            "rebase-merge": "rebase", "rebase-apply": "rebase", "MERGE_HEAD": "merge", "CHERRY_PICK_HEAD": "cherry-pick",
+            "REVERT_HEAD": "revert", "BISECT_START": "bisect",
+        }  # fmt: skip
+        return next((what for name, what in begun.items() if (self.git_dir / name).exists()), None)
 
     # -- staging -------------------------------------------------------------------------------------------------------------------------------
 

@@ -150,11 +150,12 @@ def take_over(
         )
     place.repository.refuse_unsafe_filters()
     place.approvals.approve(place.repository.common_dir, model.approval_text(task))
-    worktree = tasks.create(place, task)
-    _commit(place, task, worktree, found)
-    if found.thread is not None:
-        _remember_thread(place, task, found.thread)
-    tasks.make_ready(place, task, worktree, screen)
+    worktree, lock = tasks.create(place, task)
+    with lock:
+        _commit(place, task, worktree, found)
+        if found.thread is not None:
+            _remember_thread(place, task, found.thread)
+        tasks.make_ready(place, task, worktree, screen)
     return task.name
 
 

@@ -49,6 +49,25 @@ def is_held(path: str) -> bool:
     return False
 
 
+class Held:
+    """A lock that is held until it is closed; whoever inherits `descriptor` holds on to it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._open = True
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            os.close(self.descriptor)
+
+    def __enter__(self) -> int:
+        return self.descriptor
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class exclusive:
     """Hold the lock for the length of a `with` block, waiting for it as long as it takes."""
 

@@ -44,15 +44,21 @@ def copy_included(repository: Repository, source: Path, target: Path, patterns: 
 
 
 def run_setup(
-    commands: Sequence[str], worktree: Path, log: Path, *, timeout: float, say: Callable[[str], None]
+    commands: Sequence[str],
+    worktree: Path,
+    log: Path,
+    *,
+    timeout: float,
+    say: Callable[[str], None],
+    argv: Callable[[str], Sequence[str]] = lambda command: ("sh", "-c", command),
 ) -> None:
     """Run the user's setup commands in the new worktree, with their output kept in `log`. `timeout`: seconds for each, 0 for none.
 
-    They run outside the sandbox, before any agent was here. Raises AutonomousError naming the command and the end of its output.
+    `argv`: how a command is run; outside of the sandbox only before any agent's files are here. Raises AutonomousError naming the command and the end of its output.
     """
     for command in commands:
         say(f"setup: {command}")
-        done = process.run(["sh", "-c", command], cwd=worktree, timeout=timeout or None)
+        done = process.run(argv(command), cwd=worktree, timeout=timeout or None)
         output = done.stdout + done.stderr
         with open(log, "ab") as file:
             file.write(b"$ " + command.encode() + b"\n" + output)

@@ -42,6 +42,7 @@ from .closing import Attempt, Closed
 from .ends import End, EndKind, RolloutFacts, classify
 from .errors import AutonomousError, Interrupted
 from .events import Event, Turn, Usage
+from .locks import Held
 from .model import Limits, Next, Standing
 from .notify import Notice, Signs
 from .rollout import read_rollout
@@ -70,6 +71,7 @@ class Runner:
         workspace: Workspace,
         limits: Limits,
         screen: Screen,
+        lock: Held,
         *,
         delay: float,
         resume_last: bool,
@@ -81,6 +83,7 @@ class Runner:
         self.workspace = workspace
         self.limits = limits
         self.screen = screen
+        self.lock = lock
         self.resume_last = resume_last
         self.detached = detached
         self.waiting = Waiting(
@@ -110,9 +113,9 @@ class Runner:
     # -- the loop ------------------------------------------------------------------------------------------------------------------------------
 
     def run(self) -> Next | None:
-        """Run sessions. Returns None where a detached runner, a process of its own, does it from now on."""
+        """Run sessions, and let go of the task's lock. Returns None where a detached runner, a process of its own, does it from now on."""
         try:
-            with self._locked() as lock:
+            with self.lock as lock:
                 records = self.workspace.journal.read()
                 if self.detached:
                     if not detach.detach(self.workspace.log, lambda: stopping.sign(lock)):
@@ -254,6 +257,7 @@ class Runner:
 
     def _session(self, role: str) -> Next | None:
         """One attempt, closed. Returns a decision to stop where the end of Codex demands one."""
+        self.workspace.check_space()
         attempt, text = self._prepare(role)
         began = time.monotonic()
         turn, supervision = Turn(), None
@@ -611,20 +615,6 @@ class Runner:
                 self.screen.note(trouble)
 
     # -- locks and signals ---------------------------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
-        path = str(self.workspace.directory / stopping.LOCK)
-        descriptor = locks.open_lock(path)
-        try:
-            if not locks.try_lock(descriptor):
-                raise AutonomousError(
-                    f"'{self.workspace.task.name}' is already being worked on ({locks.owner(path)})",
-                    f"git autonomous status {self.workspace.task.name}",
-                )
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _agent_lock(self) -> Iterator[int]:

@@ -32,6 +32,22 @@ _POLL = 0.05
 _LIMIT = 1000  # bytes of a lock file or a request that are looked at
 
 
+def claim(directory: Path, task: str) -> locks.Held:
+    """Take the runner.lock of the task with this folder. Raises AutonomousError that says who holds it."""
+    path = str(directory / LOCK)
+    held = locks.Held(locks.open_lock(path))
+    try:
+        if not locks.try_lock(held.descriptor):
+            raise AutonomousError(
+                f"'{task}' is already being worked on ({locks.owner(path)})", f"git autonomous status {task}"
+            )
+        sign(held.descriptor)
+    except BaseException:
+        held.close()
+        raise
+    return held
+
+
 def sign(descriptor: int) -> ProcessId:
     """Write into a lock that this process holds who it is. Returns that."""
     me = process.identify(os.getpid())

@@ -16,6 +16,7 @@ from .account import Account
 from .config import Approvals, Settings
 from .errors import AutonomousError, NeedsPerson
 from .git import Repository, Worktree
+from .locks import Held
 from .model import Limits, Next, Options, Task
 from .notify import Signs
 from .objects import Objects
@@ -58,6 +59,13 @@ class Place:
 
     def ref(self, task: str) -> str:
         return f"refs/heads/{self.branch(task)}"
+
+    def tip(self, task: str) -> str:
+        """The newest commit of a task. Raises AutonomousError when there is none."""
+        tip = self.objects.tip(self.ref(task))
+        if tip is None:
+            raise AutonomousError(f"the branch {self.branch(task)} is gone", f"git reflog show {self.branch(task)}")
+        return tip
 
     def names(self) -> list[str]:
         """The tasks that have a branch here."""
@@ -152,10 +160,7 @@ def start(
         if replace_old:
             replace_task(place, wanted, engine, screen)
         elif name is not None:
-            raise AutonomousError(
-                f"there is a task named '{name}' already",
-                f'git autonomous resume {name}    # or start it anew, the old one kept: git autonomous start --replace --name {name} "GOAL"',
-            )
+            raise NameTaken(name)
         else:
             wanted = model.free_name(wanted, taken)
     if repository.dirty():
@@ -171,11 +176,19 @@ def start(
         options=options_of(place.settings, request),
     )
     place.approvals.approve(repository.common_dir, model.approval_text(task))
-    worktree = create(place, task)
-    screen.note(f"task {task.name}: branch {place.branch(task.name)}, worktree {worktree.path}")
-    make_ready(place, task, worktree, screen)
-    workspace = workspace_of(place, task, worktree, engine)
-    return Result(place, task.name, run(workspace, request, screen))
+    while True:
+        try:
+            worktree, lock = create(place, task)
+            break
+        except NameTaken:
+            if name is not None:
+                raise
+            task = replace(task, name=model.free_name(wanted, place.names()))
+    with lock:
+        screen.note(f"task {task.name}: branch {place.branch(task.name)}, worktree {worktree.path}")
+        make_ready(place, task, worktree, screen)
+        workspace = workspace_of(place, task, worktree, engine)
+        return Result(place, task.name, run(workspace, request, screen, lock))
 
 
 def refuse_nested(place: Place) -> None:
@@ -236,23 +249,42 @@ def options_of(settings: Settings, request: Request) -> Options:
     )
 
 
-def create(place: Place, task: Task) -> Worktree:
-    """The start commit, the branch and the worktree; on failure none of them stays."""
+class NameTaken(AutonomousError):
+    """There is a task of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is a task named '{name}' already",
+            f'git autonomous resume {name}    # or start it anew, the old one kept: git autonomous start --replace --name {name} "GOAL"',
+        )
+
+
+def create(place: Place, task: Task) -> tuple[Worktree, Held]:
+    """The start commit, the branch and the worktree, with the task's lock. On failure none of them stays. Raises NameTaken when another process was faster."""
     repository, objects = place.repository, place.objects
     identity = repository.identity()
     path = repository.worktree_path(task.name, place.settings.worktree_root)
-    if os.path.lexists(path):
-        raise AutonomousError(f"{path} exists already", f"mv {path} {path}.old")
-    set_aside_local_files(repository, task.name)
     tree = objects.with_files(objects.commit(task.base_commit).tree, {task.file: model.write_task(task).encode()})
     commit = objects.write_commit(None, model.start_message(task), tree, [task.base_commit], identity=identity)
-    repository.update_ref(place.ref(task.name), commit, git.ZERO, f"start {task.name}")
+    with repository.lock():
+        if objects.tip(place.ref(task.name)) is not None:
+            raise NameTaken(task.name)
+        if os.path.lexists(path):
+            raise AutonomousError(f"{path} exists already", f"mv {path} {path}.old")
+        set_aside_local_files(repository, task.name)
+        lock = stopping.claim(repository.make_state_dir("tasks", task.name), task.name)
+        try:
+            repository.update_ref(place.ref(task.name), commit, git.ZERO, f"start {task.name}")
+        except BaseException:
+            lock.close()
+            raise
     try:
-        return repository.add_worktree(path, place.branch(task.name))
+        return repository.add_worktree(path, place.branch(task.name)), lock
     except BaseException:
         with suppress(AutonomousError):
             repository.remove_worktree(path)
         repository.delete_ref(place.ref(task.name), commit)
+        lock.close()
         raise
 
 
@@ -264,7 +296,8 @@ def set_aside_local_files(repository: Repository, task: str) -> None:
         os.rename(folder, attic / f"{task}-{time.time_ns()}")
 
 
-def make_ready(place: Place, task: Task, worktree: Worktree, screen: Screen) -> None:
+def make_ready(place: Place, task: Task, worktree: Worktree, screen: Screen, engine: codex.Codex | None = None) -> None:
+    """Copy the ignored files that the work needs and run the setup commands; with `engine` these run in the agent's sandbox, whose files are there already."""
     repository = place.repository
     patterns = place.objects.read(task.base_commit, ready.INCLUDE_FILE)
     source = repository.toplevel or (None if repository.is_bare else repository.main_root)
@@ -273,7 +306,21 @@ def make_ready(place: Place, task: Task, worktree: Worktree, screen: Screen) -> 
         if copied:
             screen.note(f"copied {len(copied)} ignored file{'s' * (len(copied) != 1)} named by {ready.INCLUDE_FILE}")
     log = repository.make_state_dir("tasks", task.name) / "setup.log"
-    ready.run_setup(place.settings.setup, worktree.path, log, timeout=place.settings.setup_timeout, say=screen.note)
+    timeout = place.settings.setup_timeout
+    if engine is None:
+        ready.run_setup(place.settings.setup, worktree.path, log, timeout=timeout, say=screen.note)
+    else:
+        access = codex.Access(network=task.options.sandbox_network, full=task.options.network)
+        config = task.options.config
+
+        def sandboxed(command: str) -> list[str]:
+            return codex.sandbox_argv(engine, command, main_root=repository.main_root, access=access, config=config)
+
+        try:
+            ready.run_setup(place.settings.setup, worktree.path, log, timeout=timeout, say=screen.note, argv=sandboxed)
+        except AutonomousError as error:
+            screen.note(f"{error.message} (in the sandbox, since an agent's files are there)")
+    worktree.ready_mark.touch()
 
 
 def replace_task(place: Place, name: str, engine: codex.Codex, screen: Screen) -> None:
@@ -305,13 +352,16 @@ def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> Resu
     engine = doctor.preflight(place.repository, settings, say=screen.note, overrides=codex.check_config(options.config))
     place.repository.refuse_unsafe_filters()
     check_templates(place.settings.templates)
-    task = apply_options(place, task, options)
     approve_task(place, task, ask)
-    worktree, made = ensure_worktree(place, task, screen)
-    if made:
-        make_ready(place, task, worktree, screen)
-    workspace = workspace_of(place, task, worktree, engine)
-    return Result(place, name, run(workspace, request, screen))
+    lock = stopping.claim(place.repository.make_state_dir("tasks", name), name)
+    with lock:
+        task = apply_options(place, task, options)
+        worktree = ensure_worktree(place, task, screen)
+        if not worktree.ready_mark.exists():
+            touched = place.objects.commit(place.tip(name)).parents != (task.base_commit,)
+            make_ready(place, task, worktree, screen, engine if touched else None)
+        workspace = workspace_of(place, task, worktree, engine)
+        return Result(place, name, run(workspace, request, screen, lock))
 
 
 def task_here(place: Place) -> str | None:
@@ -473,8 +523,8 @@ def approve_task(place: Place, task: Task, ask: Ask) -> None:
     place.approvals.approve(place.repository.common_dir, text)
 
 
-def ensure_worktree(place: Place, task: Task, screen: Screen) -> tuple[Worktree, bool]:
-    """The task's worktree, made again where it was moved, deleted or pruned. Second value: whether it was made."""
+def ensure_worktree(place: Place, task: Task, screen: Screen) -> Worktree:
+    """The task's worktree, made again where it was moved, deleted or pruned. The task's lock is held."""
     repository, branch = place.repository, place.branch(task.name)
     entry = repository.worktree_of(branch)
     if entry is not None and entry.path.exists():
@@ -484,23 +534,25 @@ def ensure_worktree(place: Place, task: Task, screen: Screen) -> tuple[Worktree,
                 f"git -C {entry.path} switch {task.base} && git autonomous resume {task.name}",
             )
         worktree = Worktree.registered(repository, entry.path)
+        worktree.drop_stale_locks()
         worktree.populate()
-        return worktree, False
+        return worktree
     if entry is not None:
         repository.remove_worktree(entry.path)
     path = repository.worktree_path(task.name, place.settings.worktree_root)
     there = next((entry for entry in repository.worktrees() if entry.path == path and path.exists()), None)
     if there is not None:
-        on = (there.branch or "no branch").removeprefix("refs/heads/")
+        what = Worktree.registered(repository, path).unfinished()
+        on = model.one_line((there.branch or "no branch").removeprefix("refs/heads/"), 80)
         raise AutonomousError(
-            f"the worktree of '{task.name}' is on {model.one_line(on, 80)}, not on {branch}",
-            f"git -C {path} switch {branch}",
+            f"the worktree of '{task.name}' is " + (f"in the middle of a {what}" if what else f"on {on}, not on {branch}"),
+            f"git -C {path} status" if what else f"git -C {path} switch {branch}",
         )
     if os.path.lexists(path):
         raise AutonomousError(f"{path} exists, but is not the worktree of '{task.name}'", f"mv {path} {path}.old")
     worktree = repository.add_worktree(path, branch)
     screen.note(f"worktree {path} made" + (" again" if entry is not None else ""))
-    return worktree, True
+    return worktree
 
 
 def workspace_of(place: Place, task: Task, worktree: Worktree, engine: codex.Codex) -> Workspace:
@@ -524,8 +576,8 @@ def with_absolute_paths(workspace: Workspace) -> Workspace:
     return replace(workspace, settings=replace(workspace.settings, templates=absolute))
 
 
-def run(workspace: Workspace, request: Request, screen: Screen) -> Next | None:
-    """Run sessions until there is a reason to stop. None: a detached runner took over."""
+def run(workspace: Workspace, request: Request, screen: Screen, lock: Held) -> Next | None:
+    """Run sessions until there is a reason to stop, with the task's lock. None: a detached runner took over."""
     if request.detach:
         workspace = with_absolute_paths(workspace)
     options, settings = workspace.task.options, workspace.settings
@@ -544,6 +596,7 @@ def run(workspace: Workspace, request: Request, screen: Screen) -> Next | None:
         workspace,
         limits,
         screen,
+        lock,
         delay=workspace.settings.delay,
         resume_last=request.resume_last,
         signs=Signs(sys.stderr, bell=settings.bell and not request.quiet, title=settings.title and not request.quiet),

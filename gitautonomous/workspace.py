@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shlex
 import shutil
 import stat
 import tempfile
@@ -17,11 +18,14 @@ from pathlib import Path
 from . import model
 from .codex import Access, Codex
 from .config import ATTEMPT, Approvals, Settings
-from .errors import AutonomousError
+from .errors import AutonomousError, NeedsPerson
 from .git import Repository, Worktree
 from .journal import Journal
 from .model import Session, Task
 from .objects import Commit, Objects
+
+NEEDED_SPACE = 100 << 20
+"""Bytes: with less free disk space no session is started."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,16 @@ class Workspace:
 
     def with_task(self, task: Task) -> Workspace:
         return replace(self, task=task)
+
+    def check_space(self) -> None:
+        """Raise NeedsPerson when the disk is too full for a session: what has been done stays as it is."""
+        for place in (self.repository.common_dir, self.worktree.path):
+            free = shutil.disk_usage(place).free
+            if free < NEEDED_SPACE:
+                raise NeedsPerson(
+                    f"only {free >> 20} MiB of disk space are free at {place}, too little for a session",
+                    f"df -h {shlex.quote(str(place))}    # make room, then: git autonomous resume {self.task.name}",
+                )
 
     @contextmanager
     def private_tmpdir(self) -> Iterator[Path]:
