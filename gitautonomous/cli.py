@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 import typer.exceptions
 
-from . import __version__, show
+from . import __version__, show, signals
 from .commands import change, hooks, look, review, run, settings, setup, stop, tools, watch
 from .errors import AutonomousError, UsageError
 
@@ -31,8 +31,14 @@ app = typer.Typer(
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0 done, 1 expected failure, 2 usage, 3 needs a person, 4 a bug, 130/143 interrupted."""
+    signals.interrupt_once()
     try:
-        if arguments[-1:] == ["--help"] and "--" not in arguments and sys.stdout.isatty() and setup.manual_page(arguments):
+        if (
+            arguments[-1:] == ["--help"]
+            and "--" not in arguments
+            and sys.stdout.isatty()
+            and setup.manual_page(arguments)
+        ):
             return 0
         status = app(args=arguments, prog_name="git autonomous", standalone_mode=False)
         sys.stdout.flush()

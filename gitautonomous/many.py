@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
-from . import detach, locks, show, states, stopping
+from . import detach, locks, show, signals, states, stopping
 from .errors import AutonomousError
 from .live import Table
 from .screen import LiveArea
@@ -26,8 +25,6 @@ STAGGER = 0.5
 
 REDRAW = 1.0
 POLL = 0.05
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 RESUMED = (states.NEW, states.PAUSED, states.FAILING, states.FAILED)
 """The states in which a task can go on without a person."""
@@ -128,13 +125,15 @@ class Crew:
         offset = log.stat().st_size if log.exists() else 0
         sys.stdout.flush()
         sys.stderr.flush()
-        with undisturbed():  # a signal before the child's own handlers are there would be passed on to its brothers
+        with (
+            signals.held_back()
+        ):  # a signal before the child's own handlers are there would be passed on to its brothers
             pid = os.fork()
             if pid:
                 self._running[pid] = (name, offset)
                 return True
             self._running.clear()
-            for number in SIGNALS:
+            for number in signals.ENDING:
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
             os.chdir(self._folder)
@@ -143,7 +142,7 @@ class Crew:
 
     def _reap(self) -> Iterator[Ended]:
         for pid, (name, offset) in list(self._running.items()):
-            with undisturbed():  # once it was waited for, its id may be a stranger's
+            with signals.held_back():  # once it was waited for, its id may be a stranger's
                 gone, status = os.waitpid(pid, os.WNOHANG)
                 if gone:
                     del self._running[pid]
@@ -159,28 +158,14 @@ class Crew:
     def _signals(self) -> Iterator[None]:
         """A signal is passed on to every runner: the first one ends their sessions, a second one their agents at once."""
 
-        def told(number: int, _: FrameType | None) -> None:
+        def told(number: int) -> None:
             self._signal = number
             for pid in self._running:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)  # a child that was not waited for: its id is still its own
 
-        previous = {number: signal.signal(number, told) for number in SIGNALS}
-        try:
+        with signals.heard(told, told):
             yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """The signals of a crew wait until the block is left."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 class _View:

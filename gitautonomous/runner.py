@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 from . import (
     checks,
@@ -33,6 +32,7 @@ from . import (
     prompt,
     resources,
     show,
+    signals,
     states,
     stopping,
 )
@@ -645,17 +645,11 @@ class Runner:
     def _signals(self) -> Iterator[None]:
         """The first signal ends the session cleanly, a second one ends Codex at once (codex.supervise sees it too)."""
 
-        def told(number: int, _: FrameType | None) -> None:
-            if self.signal is not None:
-                process.kill_children()
+        def told(number: int) -> None:
             self.signal = number
 
-        previous = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        try:
+        with signals.heard(told, lambda _: process.kill_children()):
             yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 def check_templates(templates: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -132,3 +133,17 @@ def wait_until() -> Callable[[Callable[[], object]], None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def git_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The absolute path of git, which finds git-autonomous on PATH as it does for users."""
+    found = shutil.which("git")
+    assert found is not None
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "git-autonomous"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m gitautonomous "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return found

@@ -28,14 +28,16 @@ class Terminal:
         fcntl.ioctl(self.leader, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.shown = ""
 
-    def run(self, folder: Path, arguments: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
+    def run(
+        self, folder: Path, arguments: Sequence[str], program: Sequence[str] = PROGRAM, **environment: str
+    ) -> subprocess.Popen[bytes]:
         """Start the program with this as its controlling terminal: Ctrl-C and a hang-up reach it as in real life."""
         # A wrapper gets the terminal, since what runs between fork and exec in a Python with threads may not take a lock.
         setup = (
             "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
         )
         return subprocess.Popen(
-            [PROGRAM[0], "-c", setup, *PROGRAM, *arguments],
+            [PROGRAM[0], "-c", setup, *program, *arguments],
             cwd=folder,
             stdin=self.follower,
             stdout=self.follower,

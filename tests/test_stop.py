@@ -17,7 +17,7 @@ from conftest import git
 from program import autonomous, commits, listed, running
 from terminals import terminal
 
-from gitautonomous import locks, process, scripted, stopping
+from gitautonomous import locks, process, scripted, signals, stopping
 from gitautonomous.scripted import Server
 
 pytestmark = pytest.mark.usefixtures("codex_home")
@@ -271,3 +271,54 @@ def test_stop_shows_on_a_terminal_what_it_waits_for(agent_repo: Path, model: Ser
         assert tty.finish(stopper) == 0
         assert "todo: stopped, 0/2 items, commit " in tty.text()
         runner.communicate(timeout=20)
+
+
+SLOW_TO_END = """\
+#!/bin/sh
+case $1 in
+--version) echo codex-cli 0.163.0 ;;
+login) echo Logged in ;;
+sandbox) echo works ;;
+exec)
+    while [ "$1" != -C ]; do shift; done
+    cd "$2"
+    echo '{"type":"thread.started","thread_id":"01a20a3b-356e-76e1-b2fb-b59965bd8342"}'
+    echo '{"type":"item.completed","item":{"id":"item_0","type":"agent_message","text":"I begin."}}'
+    trap 'sleep 2; echo yes > graceful; exit 143' TERM
+    echo half > a
+    while :; do sleep 0.1; done ;;
+esac
+"""
+
+
+@pytest.fixture
+def slow_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Codex that takes two seconds to end when it is asked to."""
+    program = tmp_path / "codex"
+    program.write_text(SLOW_TO_END)
+    program.chmod(0o755)
+    monkeypatch.setenv("GIT_AUTONOMOUS_CODEX", str(program))
+
+
+@pytest.mark.usefixtures("slow_to_end")
+def test_a_ctrl_c_that_git_passes_on_too_is_one_ctrl_c(repo: Path, git_on_path: str, wait_until: WaitUntil) -> None:
+    with terminal() as tty:
+        runner = tty.run(repo, ["autonomous", *START], [git_on_path])
+        wait_until((worktree_of(repo) / "a").exists)
+        tty.type(CTRL_C)
+        assert tty.finish(runner) in (130, -signal.SIGINT)
+        tty.until("hint: git autonomous resume todo")
+    assert git(repo, "show", "autonomous/todo:graceful") == "yes"
+
+
+@pytest.mark.usefixtures("slow_to_end")
+def test_a_second_ctrl_c_ends_the_agent_at_once(repo: Path, wait_until: WaitUntil) -> None:
+    with terminal() as tty:
+        runner = tty.run(repo, START)
+        wait_until((worktree_of(repo) / "a").exists)
+        tty.type(CTRL_C)
+        time.sleep(signals.ECHO + 0.1)
+        tty.type(CTRL_C)
+        assert tty.finish(runner) == 130
+    assert commits(repo, "main..autonomous/todo")[-1] == "todo: interrupted: I begin."
+    assert not (worktree_of(repo) / "graceful").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -78,6 +79,19 @@ def test_ctrl_c_leaves_a_task_that_goes_on(agent_repo: Path, model: Server, wait
         assert (listed(agent_repo)[0]["state"], listed(agent_repo)[0]["reason"]) == ("running", "session 2")
         go.touch()
         wait_until(lambda: listed(agent_repo)[0]["state"] == "finished")
+
+
+def test_ctrl_c_leaves_although_git_passes_it_on_too(
+    agent_repo: Path, model: Server, wait_until: WaitUntil, git_on_path: str
+) -> None:
+    with at_work(agent_repo, model, wait_until), terminal() as tty:
+        watcher = tty.run(agent_repo, ["autonomous", "attach"], [git_on_path])
+        tty.until("── session 2 (executor)")
+        tty.type(CTRL_C)
+        assert tty.finish(watcher) in (0, -signal.SIGINT)
+        tty.until("hint: 'todo' goes on; git autonomous attach todo\r\n")
+        assert "Traceback" not in tty.text()
+        assert listed(agent_repo)[0]["state"] == "running"
 
 
 def test_what_the_watched_runner_ends_with_is_the_watchers_status(
