@@ -147,24 +147,22 @@ class Bench:
         """Run a command to its end and return what it printed. Raises RuntimeError with its last words when it fails."""
         with self.start(argv, cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
             out, err = child.communicate()
-        if child.returncode:
-            words = err.decode(errors="replace").strip().splitlines()
-            raise RuntimeError(f"{' '.join(map(str, argv))[:200]}: status {child.returncode}: {' '.join(words[-3:])}")
+        check(argv, child.returncode, err)
         return out.decode(errors="replace")
 
     def seconds(
         self, argv: Sequence[str | Path], cwd: Path, *, env: Mapping[str, str] | None = None, stdin: bytes = b""
     ) -> float:
         """How long a command takes. What it prints is thrown away. Raises RuntimeError when it fails."""
-        with tempfile.TemporaryFile(dir=self.root) as file:
+        with tempfile.TemporaryFile(dir=self.root) as file, tempfile.TemporaryFile(dir=self.root) as errors:
             file.write(stdin)
             file.seek(0)
             began = time.perf_counter()
-            with self.start(argv, cwd, env=env, stdin=file.fileno()) as child:
+            with self.start(argv, cwd, env=env, stdin=file.fileno(), stderr=errors.fileno()) as child:
                 child.wait()
             took = time.perf_counter() - began
-        if child.returncode:
-            raise RuntimeError(f"{' '.join(map(str, argv))[:200]}: status {child.returncode}")
+            errors.seek(0)
+            check(argv, child.returncode, errors.read())
         return took
 
     @contextmanager
@@ -200,6 +198,13 @@ class Bench:
 
     def git(self, folder: Path, *arguments: str | Path) -> str:
         return self.run(["git", "-C", folder, *arguments], self.root).removesuffix("\n")
+
+
+def check(argv: Sequence[str | Path], status: int, stderr: bytes) -> None:
+    """Raise RuntimeError with a command's last words when it failed."""
+    if status:
+        words = stderr.decode(errors="replace").strip().splitlines()
+        raise RuntimeError(f"{' '.join(map(str, argv))[:200]}: status {status}: {' '.join(words[-3:])}")
 
 
 def paired(rounds: int, *ways: Callable[[], float]) -> list[float]:

@@ -51,13 +51,13 @@ def _least(bench: Bench, repository: Path) -> float:
 
 def list_many(bench: Bench) -> Iterator[Row]:
     """Thousands of tasks, of which a hundred are this machine's; then all of them, and a hundredth with a person's commit on top."""
-    count = bench.pick(5000, 2000)
+    count = bench.pick(5000, 1000)
     repository = repositories.with_tasks(bench, "list-5000", count, here=100, worktrees=20)
     branches = ["git", "branch", "-v", "--list"]
 
     def row(name: str) -> Row:
         ways = partial(_list, bench, repository), partial(bench.seconds, branches, repository)
-        ours, theirs = paired(bench.pick(15, 5), *ways)
+        ours, theirs = paired(bench.pick(15, 4), *ways)
         return Row(name, ours, theirs, count)
 
     yield row("list-5000")
@@ -81,7 +81,7 @@ def start_up(bench: Bench) -> Iterator[Row]:
     ways = [partial(bare_app, bench), partial(bench.seconds, bench.command("--help"), repository)]
     ways += [partial(bench.seconds, ["git", "autonomous", name, "-h"], repository) for name in names]
     ways.append(partial(bench.seconds, ["git", "autonomous", "status", "t0"], repository))
-    bare, help, *commands, status = paired(bench.pick(15, 3), *ways)
+    bare, help, *commands, status = paired(bench.pick(9, 2), *ways)
     slowest = max(range(len(names)), key=commands.__getitem__)
     yield Row("help", help, bare)
     yield Row("commands", commands[slowest], bare, len(names), f"slowest: {names[slowest]}")
