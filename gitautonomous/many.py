@@ -125,9 +125,8 @@ class Crew:
         offset = log.stat().st_size if log.exists() else 0
         sys.stdout.flush()
         sys.stderr.flush()
-        with (
-            signals.held_back()
-        ):  # a signal before the child's own handlers are there would be passed on to its brothers
+        # A signal that came before the child's own handlers are there would be passed on to its brothers.
+        with signals.held_back():
             pid = os.fork()
             if pid:
                 self._running[pid] = (name, offset)
