@@ -30,7 +30,7 @@ git (repositories, trees and merges): absorbed, replay, moving, hazards, patch, 
     objects, nested, filters, trusted
 values (pure: values in, values out): listing, conflicts, tracking, listform, checklist, markdown, model, runs,
     toml, config, resources
-ground: show, process, hostile, locks, states, errors
+ground: show, process, signals, hostile, locks, states, errors
 """
 
 __version__ = "0.1.0"
