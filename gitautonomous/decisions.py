@@ -331,10 +331,7 @@ class Decisions:
         checkout = moving.Checkout(worktree.path, worktree.git_dir)
         in_the_way = moving.in_the_way(repository, checkout, self._changes(plan.old, plan.new))
         if in_the_way:
-            raise AutonomousError(
-                f"{worktree.path} has files that git does not track where files of the task would come back: {moving.shown(in_the_way)}",
-                f"git -C {quote(str(worktree.path))} status --ignored",
-            )
+            raise moving.untracked_refusal(checkout, in_the_way)
 
     def _refuse_uncommitted(self) -> Worktree | None:
         """Where the branch is checked out, None where it is not. Raises NeedsPerson when something there is not committed."""

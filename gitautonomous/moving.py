@@ -130,6 +130,13 @@ def refusal(branch: str, place: Checkout, paths: Sequence[str]) -> AutonomousErr
     )
 
 
+def untracked_refusal(place: Checkout, paths: Sequence[str]) -> AutonomousError:
+    return AutonomousError(
+        f"{place.path} has files that git does not track where files of the task would come back: {shown(paths)}",
+        f"git -C {quote(str(place.path))} status --ignored",
+    )
+
+
 def user_hooks(repository: Repository) -> tuple[str, str]:
     """The option that gives git back the user's hooks, which our own commands run without."""
     values = [value for _, key, value in repository.config() if key == "core.hookspath"]
@@ -179,7 +186,9 @@ def switch(repository: Repository, branch: str, old: str, new: str, *, reason: s
         return
     if repository.resolve(f"refs/heads/{branch}") != old:
         raise AutonomousError(f"{branch} moved meanwhile", "git autonomous list")
-    _judge(repository, branch, place, new, _in_checkout(repository, place, reason, "reset", "--keep", "--quiet", new))
+    # Not `git reset --keep`: it overwrites what is ignored, whole folders too.
+    done = _in_checkout(repository, place, reason, "checkout", "--no-overwrite-ignore", "--quiet", "-B", branch, new)
+    _judge(repository, branch, place, new, done)
 
 
 def _in_checkout(repository: Repository, place: Checkout, reason: str, *arguments: str) -> Completed:

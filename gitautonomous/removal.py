@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import absorbed, backup, moving, ready, states
+from . import absorbed, backup, moving, ready, states, threeway
 from .backup import Kept
 from .errors import AutonomousError
 from .git import ZERO, Entry, Worktree
@@ -69,10 +69,14 @@ def name_ignored(place: Place, name: str, say: Say) -> None:
     if entry is None or not entry.path.exists():
         return
     worktree = Worktree.registered(place.repository, entry.path)
-    output = worktree.run("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")
-    paths = [path for path in output.split("\0") if path]
+    paths = _ignored(worktree, "--directory")
     if paths:
         say(f"ignored files go with the worktree of '{name}': {moving.shown(paths)}")
+
+
+def _ignored(worktree: Worktree, *options: str) -> list[str]:
+    output = worktree.run("ls-files", "--others", "--ignored", "--exclude-standard", "-z", *options)
+    return [path for path in output.split("\0") if path]
 
 
 def take_away(place: Place, name: str) -> None:
@@ -224,12 +228,25 @@ def _make_room(place: Place, name: str, tip: str, kept: Kept) -> str | None:
         raise AutonomousError(
             f"'{name}' is as it was kept at {kept.ref}: nothing to restore", f"git autonomous restore {name} --list"
         )
+    if worktree is not None:
+        _refuse_overwriting(place, worktree, tip, kept.tip)
     before = backup.keep(repository, place.objects, name, branch)
     if worktree is not None and not clean:
         worktree.restore(place.objects.commit(tip).tree)
     if tip != kept.tip:
         moving.switch(repository, branch, tip, kept.tip, reason=f"restore {name}")
     return before
+
+
+def _refuse_overwriting(place: Place, worktree: Worktree, old: str, new: str) -> None:
+    """Raise AutonomousError where a file would come back at the place of an ignored one, which no kept state holds."""
+    checkout = moving.Checkout(worktree.path, worktree.git_dir)
+    changes = threeway.changes(place.repository, place.objects, old, new)
+    found = moving.in_the_way(place.repository, checkout, changes)
+    ignored = set(_ignored(worktree)) if found else set()
+    lost = [path for path in found if path in ignored]
+    if lost:
+        raise moving.untracked_refusal(checkout, lost)
 
 
 def _new_worktree(place: Place, name: str, say: Say) -> Worktree:

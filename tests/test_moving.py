@@ -247,3 +247,22 @@ def test_a_branch_is_switched_to_any_commit_with_its_checkout_unless_work_is_in_
     assert (git(repo, "rev-parse", "main"), (repo / "README.md").read_text()) == (first, "edited\n")
     with pytest.raises(AutonomousError, match="moved meanwhile"):
         moving.switch(repository, "main", second, first, reason="test")
+
+
+@pytest.mark.parametrize("precious", ["build", "build/cache"])
+def test_ignored_files_and_folders_survive_a_switch(repo: Path, precious: str) -> None:
+    (repo / ".gitignore").write_text("build\n")
+    git(repo, "add", ".gitignore")
+    git(repo, "commit", "-qm", "ignore")
+    first = git(repo, "rev-parse", "main")
+    (repo / "build").write_text("tracked\n")
+    git(repo, "add", "-f", "build")
+    git(repo, "commit", "-qm", "second")
+    second = git(repo, "rev-parse", "main")
+    repository = Repository.discover(repo)
+    moving.switch(repository, "main", second, first, reason="test")
+    (repo / precious).parent.mkdir(exist_ok=True)
+    (repo / precious).write_text("precious\n")
+    with pytest.raises(AutonomousError):
+        moving.switch(repository, "main", first, second, reason="test")
+    assert (git(repo, "rev-parse", "HEAD", "main"), (repo / precious).read_text()) == (f"{first}\n{first}", "precious\n")

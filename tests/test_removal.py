@@ -217,6 +217,32 @@ def test_restoring_over_a_task_keeps_what_it_is_now(repo: Path) -> None:
     ]  # fmt: skip
 
 
+def test_restoring_does_not_overwrite_an_ignored_file(repo: Path) -> None:
+    (repo / ".gitignore").write_text(".autonomous/\n*.log\n")
+    git(repo, "add", ".")
+    git(repo, "commit", "-qm", "ignore")
+    made.finished(repo, "todo", {"a": "1\n"})
+    worktree = made.worktree_of(repo, "todo")
+    (worktree / "b.log").write_text("of the old task\n")
+    git(worktree, "add", "-f", "b.log")
+    git(worktree, "commit", "-qm", "a log")
+    assert autonomous(repo, "remove", "todo").status == 0
+    made.finished(repo, "todo", {"a": "2\n"})
+    new = git(repo, "rev-parse", "autonomous/todo")
+    (worktree / "b.log").write_text("precious\n")
+    (worktree / "a").write_text("edited\n")
+    ended = autonomous(repo, "restore", "todo")
+    assert (ended.status, ended.err) == (
+        1, f"error: {worktree} has files that git does not track where files of the task would come back: b.log\n"
+        f"hint: git -C {worktree} status --ignored\n",
+    )  # fmt: skip
+    assert git(repo, "rev-parse", "autonomous/todo") == new
+    assert content(worktree)["a"] + content(worktree)["b.log"] == "edited\nprecious\n"
+    (worktree / "b.log").unlink()
+    assert autonomous(repo, "restore", "todo").status == 0
+    assert content(worktree)["b.log"] == "of the old task\n"
+
+
 def test_a_state_that_is_not_kept_is_a_clear_error(repo: Path) -> None:
     made.finished(repo, "todo", {"a": "1\n"}, worktree=False)
     ended = autonomous(repo, "restore", "todo")
