@@ -130,7 +130,7 @@ def take_over(
     Everything is checked before anything is made. Raises AutonomousError and UsageError as `tasks.start` does.
     """
     request = Request(flags={"checks": tuple(checks) or None})
-    place = tasks.open_place(request.flags, ask, base=base)
+    place = tasks.open_place(request.flags, ask, base=base or "HEAD")
     tasks.refuse_nested(place)
     base_name, base_commit = tasks.resolve_base(place.repository, base)
     task = Task(

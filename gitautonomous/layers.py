@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from . import config, git, hostile, process
+from . import base_settings, config, git, hostile, process
 from .config import SETTINGS, TOML_NAME, Approvals, Loaded, Setting
 from .errors import AutonomousError, UsageError
 from .git import Repository
@@ -50,10 +50,7 @@ class Here:
 def read_here() -> Here:
     """Raises UsageError for a setting that is wrong in whichever place, AutonomousError for a repository that git refuses."""
     repository = find_repository()
-    content = None
-    if repository is not None:
-        done = repository.call("cat-file", "blob", f"HEAD:{TOML_NAME}", git_dir=repository.git_dir)
-        content = done.stdout if done.returncode == 0 else None
+    content = base_settings.read(repository) if repository is not None else None
     approvals = Approvals(config.state_directory(os.environ) / "approvals.json")
     loaded = config.load(
         flags={},

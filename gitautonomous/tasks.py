@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from . import activity, checklist, codex, config, doctor, git, hostile, listing, model, ready, states, stopping
+from . import activity, base_settings, checklist, codex, config, doctor, git, hostile, listing, model, ready, states, stopping
 from .account import Account
 from .config import Approvals, Settings
 from .errors import AutonomousError, NeedsPerson
@@ -23,8 +23,6 @@ from .objects import Objects
 from .runner import Runner, check_templates
 from .screen import Screen
 from .workspace import Workspace, read_history
-
-SETTINGS_FILE = ".autonomous.toml"
 
 Ask = Callable[[str, str], bool]
 """Shows a text and asks a question on the terminal; False where nobody is there to answer."""
@@ -95,16 +93,15 @@ def look_up(place: Place, name: str) -> listing.Fields:
     return listing.tasks(str(place.repository.common_dir), prefix, time.time(), only=name)[0]
 
 
-def open_place(flags: Mapping[str, object], ask: Ask | None, *, base: str | None = None) -> Place:
-    """The repository around the current folder, with its settings; those of the base commit's `.autonomous.toml` that run something need one approval.
+def open_place(flags: Mapping[str, object], ask: Ask | None, *, base: str = "HEAD") -> Place:
+    """The repository around the current folder, with its settings; those of the `.autonomous.toml` of `base` that run something need one approval.
 
     `ask` is None for a command that runs nothing: what is not approved is left out, and nobody is asked. Raises AutonomousError where there is no usable repository, UsageError for settings that are wrong.
     """
     repository = Repository.discover()
     doctor.refuse_unsupported(repository)
     objects = Objects(repository.common_dir)
-    committed = repository.resolve(base or "HEAD")
-    content = objects.read(committed, SETTINGS_FILE) if committed else None
+    content = base_settings.read(repository, base)
     approvals = Approvals(config.state_directory(os.environ) / "approvals.json")
 
     def load() -> config.Loaded:
@@ -118,10 +115,10 @@ def open_place(flags: Mapping[str, object], ask: Ask | None, *, base: str | None
 
     loaded = load()
     if loaded.unapproved and ask is not None:
-        question = f"{SETTINGS_FILE} of this repository wants to run commands or widen rights. Allow exactly this?"
+        question = f"{config.TOML_NAME} of this repository wants to run commands or widen rights. Allow exactly this?"
         if not ask(loaded.unapproved, question):
             raise NeedsPerson(
-                f"the settings in {SETTINGS_FILE} need your approval first",
+                f"the settings in {config.TOML_NAME} need your approval first",
                 "run the same command in a terminal, where it can show them and ask",
             )
         approvals.approve(repository.common_dir, loaded.unapproved)
@@ -146,11 +143,11 @@ def start(
     goal = model.check_goal(goal)
     if name is not None:
         model.check_name(name)
-    place = open_place(request.flags, ask, base=base)
+    place = open_place(request.flags, ask, base=base or "HEAD")
     refuse_nested(place)
     repository = place.repository
     base_name, base_commit = resolve_base(repository, base)
-    wanted = name or model.slug(goal, datetime.now())
+    wanted = slug = name or model.slug(goal, datetime.now())
     git.check_branch_name(repository, place.branch(wanted))
     engine = doctor.preflight(repository, place.settings, say=screen.note, overrides=codex.check_config(request.config))
     repository.refuse_unsafe_filters()
@@ -183,7 +180,7 @@ def start(
         except NameTaken:
             if name is not None:
                 raise
-            task = replace(task, name=model.free_name(wanted, place.names()))
+            task = replace(task, name=model.free_name(slug, place.names()))
     with lock:
         screen.note(f"task {task.name}: branch {place.branch(task.name)}, worktree {worktree.path}")
         make_ready(place, task, worktree, screen)
@@ -342,11 +339,12 @@ def replace_task(place: Place, name: str, engine: codex.Codex, screen: Screen) -
 
 def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> Result:
     """Go on with a task: this worktree's, the named one, else the newest unfinished."""
-    place = open_place(request.flags, ask)
+    place = open_place(request.flags, None)
     refuse_nested(place)
     name = name if name is not None else default_task(place)
     bring_here(place, name, screen)
     task = read_task(place, name)
+    place = open_place(request.flags, ask, base=place.ref(name))
     options = changed_options(task, request, place.settings)
     settings = replace(place.settings, network=options.network, profile=options.profile)
     engine = doctor.preflight(place.repository, settings, say=screen.note, overrides=codex.check_config(options.config))
@@ -544,8 +542,9 @@ def ensure_worktree(place: Place, task: Task, screen: Screen) -> Worktree:
     if there is not None:
         what = Worktree.registered(repository, path).unfinished()
         on = model.one_line((there.branch or "no branch").removeprefix("refs/heads/"), 80)
-        raise AutonomousError(
-            f"the worktree of '{task.name}' is " + (f"in the middle of a {what}" if what else f"on {on}, not on {branch}"),
+        raise NeedsPerson(
+            f"the worktree of '{task.name}' is "
+            + (f"in the middle of a {what}" if what else f"on {on}, not on {branch}"),
             f"git -C {path} status" if what else f"git -C {path} switch {branch}",
         )
     if os.path.lexists(path):
