@@ -44,6 +44,33 @@ def test_one_session_at_a_time_and_then_the_rest(agent_repo: Path, model: Server
     assert len(commits(agent_repo, "main..autonomous/todo")) == 4
 
 
+def test_setup_runs_in_the_sandbox_once_an_agent_has_written_something(
+    agent_repo: Path, area: Path, model: Server
+) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a"]),
+            executor("todo", "write a", write_file("a", "1"), write_file("setup.sh", f"touch {area}/outside inside")),
+        )
+    )
+    (agent_repo / ".gitignore").write_text("inside\n")
+    (agent_repo / "setup.sh").write_text("touch inside\n")
+    git(agent_repo, "add", ".")
+    git(agent_repo, "commit", "-qm", "setup")
+    git(agent_repo, "config", "autonomous.setup", "sh setup.sh")
+    assert autonomous(agent_repo, *START).status == 0
+    assert (worktree_of(agent_repo) / "inside").exists()
+    shutil.rmtree(worktree_of(agent_repo))
+    ended = autonomous(agent_repo, "resume", "todo", "--delay", "0")
+    assert "setup: sh setup.sh\nthe setup command 'sh setup.sh' failed" in ended.err
+    assert "(in the sandbox, since an agent's files are there)\n" in ended.err
+    assert not (area / "outside").exists()
+    git(agent_repo, "config", "autonomous.setup", "touch inside")
+    shutil.rmtree(worktree_of(agent_repo))
+    ended = autonomous(agent_repo, "resume", "todo", "--delay", "0")
+    assert ("failed" in ended.err, (worktree_of(agent_repo) / "inside").exists()) == (False, True)
+
+
 def test_a_persons_commits_and_uncommitted_edits_are_kept(agent_repo: Path, model: Server) -> None:
     model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
     autonomous(agent_repo, *START, "--plan")
