@@ -71,6 +71,22 @@ def test_setup_runs_in_the_sandbox_once_an_agent_has_written_something(
     assert ("failed" in ended.err, (worktree_of(agent_repo) / "inside").exists()) == (False, True)
 
 
+def test_checks_that_pass_on_a_persons_commit_finish_the_task_without_a_session(
+    agent_repo: Path, model: Server
+) -> None:
+    model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
+    assert autonomous(agent_repo, *START, "--check", "test -f a").status == 0
+    worktree = worktree_of(agent_repo)
+    (worktree / "a").write_text("2\n")
+    git(worktree, "commit", "-qam", "Mend a by hand")
+    assert [listed(agent_repo)[0][key] for key in ("state", "check")] == ["paused", "unknown"]
+    ended = autonomous(agent_repo, "resume", "todo")
+    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked and the checks pass\n")
+    assert listed(agent_repo)[0]["state"] == "finished"
+    git(worktree, "commit", "-q", "--allow-empty", "-m", "Nobody checked this one")
+    assert listed(agent_repo)[0]["state"] == "paused"
+
+
 def test_a_persons_commits_and_uncommitted_edits_are_kept(agent_repo: Path, model: Server) -> None:
     model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
     autonomous(agent_repo, *START, "--plan")
