@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +59,10 @@ AT_ONCE = {
 """Ends that stop a task at once, with what a person types then."""
 
 
+Publish = Callable[[Callable[[], bool]], None]
+"""Makes a session's commit known elsewhere. Given a question to ask again and again while that takes time: whether this runner was told to stop."""
+
+
 class StopAsked(Exception):
     """Somebody asked this runner to stop between two sessions, and this is such a moment."""
 
@@ -79,6 +83,7 @@ class Runner:
         account: Account,
         eager: bool = True,
         detached: bool = False,
+        publish: Publish | None = None,
     ) -> None:
         self.workspace = workspace
         self.limits = limits
@@ -86,6 +91,7 @@ class Runner:
         self.lock = lock
         self.resume_last = resume_last
         self.detached = detached
+        self.publish = publish
         self.waiting = Waiting(
             account, delay=delay, eager=eager, announce=self._announce_wait, tick=self._while_waiting
         )
@@ -434,6 +440,8 @@ class Runner:
             self.screen.note(f"put back in the list: {text}")
         self._count(attempt, turn, end, closed)
         self._tell(attempt, end, closed)
+        if self.publish is not None and closed.commit is not None:
+            self.publish(self._told)
         forecast.after_session(self.workspace)
         self._leave_if_told()
         if closed.alarm:

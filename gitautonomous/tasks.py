@@ -20,7 +20,7 @@ from .locks import Held
 from .model import Limits, Next, Options, Task
 from .notify import Signs
 from .objects import Objects
-from .runner import Runner, check_templates
+from .runner import Publish, Runner, check_templates
 from .screen import Screen
 from .workspace import Workspace, read_history
 
@@ -293,10 +293,18 @@ def set_aside_local_files(repository: Repository, task: str) -> None:
         os.rename(folder, attic / f"{task}-{time.time_ns()}")
 
 
-def make_ready(place: Place, task: Task, worktree: Worktree, screen: Screen, engine: codex.Codex | None = None) -> None:
-    """Copy the ignored files that the work needs and run the setup commands; with `engine` these run in the agent's sandbox, whose files are there already."""
+def make_ready(
+    place: Place,
+    task: Task,
+    worktree: Worktree,
+    screen: Screen,
+    engine: codex.Codex | None = None,
+    *,
+    copy: bool = True,
+) -> None:
+    """Copy (`copy`) the ignored files that the work needs and run the setup commands; with `engine` these run in the agent's sandbox, whose files are there already."""
     repository = place.repository
-    patterns = place.objects.read(task.base_commit, ready.INCLUDE_FILE)
+    patterns = place.objects.read(task.base_commit, ready.INCLUDE_FILE) if copy else None
     source = repository.toplevel or (None if repository.is_bare else repository.main_root)
     if patterns is not None and source is not None:
         copied = ready.copy_included(repository, source, worktree.path, patterns)
@@ -343,8 +351,26 @@ def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> Resu
     refuse_nested(place)
     name = name if name is not None else default_task(place)
     bring_here(place, name, screen)
-    task = read_task(place, name)
+    read_task(place, name)
     place = open_place(request.flags, ask, base=place.ref(name))
+    return go_on(place, name, request, ask, screen)
+
+
+def go_on(
+    place: Place,
+    name: str,
+    request: Request,
+    ask: Ask,
+    screen: Screen,
+    *,
+    foreign: bool = False,
+    publish: Publish | None = None,
+) -> Result:
+    """Run the sessions of a task whose branch is here.
+
+    `foreign`: whoever pushed the task is not trusted: no ignored file is copied for it, and no setup command runs outside of the sandbox. `publish`: as in Runner.
+    """
+    task = read_task(place, name)
     options = changed_options(task, request, place.settings)
     settings = replace(place.settings, network=options.network, profile=options.profile)
     engine = doctor.preflight(place.repository, settings, say=screen.note, overrides=codex.check_config(options.config))
@@ -356,10 +382,10 @@ def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> Resu
         task = apply_options(place, task, options)
         worktree = ensure_worktree(place, task, screen)
         if not worktree.ready_mark.exists():
-            touched = place.objects.commit(place.tip(name)).parents != (task.base_commit,)
-            make_ready(place, task, worktree, screen, engine if touched else None)
+            touched = foreign or place.objects.commit(place.tip(name)).parents != (task.base_commit,)
+            make_ready(place, task, worktree, screen, engine if touched else None, copy=not foreign)
         workspace = workspace_of(place, task, worktree, engine)
-        return Result(place, name, run(workspace, request, screen, lock))
+        return Result(place, name, run(workspace, request, screen, lock, publish))
 
 
 def task_here(place: Place) -> str | None:
@@ -575,7 +601,9 @@ def with_absolute_paths(workspace: Workspace) -> Workspace:
     return replace(workspace, settings=replace(workspace.settings, templates=absolute))
 
 
-def run(workspace: Workspace, request: Request, screen: Screen, lock: Held) -> Next | None:
+def run(
+    workspace: Workspace, request: Request, screen: Screen, lock: Held, publish: Publish | None = None
+) -> Next | None:
     """Run sessions until there is a reason to stop, with the task's lock. None: a detached runner took over."""
     if request.detach:
         workspace = with_absolute_paths(workspace)
@@ -602,6 +630,7 @@ def run(workspace: Workspace, request: Request, screen: Screen, lock: Held) -> N
         account=Account(config.state_directory(os.environ), codex.home()),
         eager=not request.patient,
         detached=request.detach,
+        publish=publish,
     ).run()
 
 
