@@ -15,7 +15,7 @@ import typer
 import typer.exceptions
 
 from . import __version__, show, signals
-from .commands import change, hooks, look, review, run, settings, setup, stop, tools, watch
+from .commands import change, hooks, look, review, run, settings, setup, share, stop, tools, watch
 from .errors import AutonomousError, UsageError
 
 app = typer.Typer(
@@ -117,6 +117,7 @@ add("review", review.review, "review todo-api", "review todo-api 3", "review tod
 add("attach", watch.attach, "attach", "attach todo-api")
 add("stop", stop.stop, "stop todo-api", "stop --after-session", "stop --all")
 add("merge", change.merge, "merge todo-api", "merge --squash todo-api", "merge --dry-run todo-api")
+add("pr", share.pr, "pr todo-api", "pr --draft todo-api", "pr --dry-run todo-api")
 add("sync", change.sync, "sync todo-api", "sync --rebase todo-api")
 add("remove", change.remove, "remove todo-api")
 add("restore", change.restore, "restore todo-api", "restore todo-api --list")

@@ -196,10 +196,10 @@ def tip_of_base(place: Place, task: Task, base: str) -> str:
         return tip
     there = [ref.removeprefix("refs/remotes/") for ref in remote if place.objects.tip(ref) is not None]
     if there:
-        name, _, branch_there = there[0].partition("/")
+        branch_there = there[0].partition("/")[2]
         raise AutonomousError(
             f"the base of '{task.name}' is only on a remote here, as {there[0]}",
-            f"git push -u {name} {branch}    # for a pull request there; or: git branch {branch_there} {there[0]} && git autonomous merge --into {branch_there} {task.name}",
+            f"git autonomous pr {task.name}    # or, to merge it here: git branch {branch_there} {there[0]} && git autonomous merge --into {branch_there} {task.name}",
         )
     raise AutonomousError(
         f"the base of '{task.name}', {base}, is gone",
@@ -235,7 +235,7 @@ def decide(situation: Situation, wish: Wish) -> Plan:
     if wish.style == FF_ONLY:
         _refuse_fast_forward(s, wish)
     if wish.force is None and s.absorbed != "merged":
-        _refuse_unfinished(s)
+        refuse_unfinished(name, (s.done, s.total), s.check, f'git autonomous merge --force "WHY" {name}')
     if s.absorbed is None:
         if s.conflicts:
             raise Conflicts(
@@ -267,20 +267,16 @@ def _refuse_fast_forward(s: Situation, wish: Wish) -> None:
         )
 
 
-def _refuse_unfinished(s: Situation) -> None:
-    name = s.task.name
-    all_the_same = f'git autonomous merge --force "WHY" {name}'
-    if not s.total:
-        raise AutonomousError(f"'{name}' has no task list yet", f"git autonomous resume {name}    # or: {all_the_same}")
-    if s.done < s.total:
-        raise AutonomousError(
-            f"'{name}' is not finished: {s.done} of {s.total} items are done",
-            f"git autonomous resume {name}    # or merge it as it is: {all_the_same}",
-        )
-    if s.check == "failed":
-        raise NeedsPerson(
-            f"the checks of '{name}' fail", f"git autonomous resume {name}    # or merge it as it is: {all_the_same}"
-        )
+def refuse_unfinished(name: str, progress: tuple[int, int], check: str, all_the_same: str) -> None:
+    """Raise AutonomousError for a task with items left (`progress`: done, total), NeedsPerson for one whose checks fail. `all_the_same`: the command that takes it as it is."""
+    done, total = progress
+    go_on = f"git autonomous resume {name}    # or, as it is: {all_the_same}"
+    if not total:
+        raise AutonomousError(f"'{name}' has no task list yet", go_on)
+    if done < total:
+        raise AutonomousError(f"'{name}' is not finished: {done} of {total} items are done", go_on)
+    if check == "failed":
+        raise NeedsPerson(f"the checks of '{name}' fail", go_on)
 
 
 def refuse_unreviewed(plan: Plan, wish: Wish, ask: Ask) -> None:

@@ -32,6 +32,15 @@ git-autonomous(1).""",
 The merge is planned in memory, made in a worktree of its own, and checked there; only then does the base move, in one step. A task
 that changes what runs on your machine (hooks, CI files, build scripts and the like) is merged only with `--reviewed`, or after a yes
 on a terminal that showed the list.""",
+    "pr": """\
+Pushes to the remote that git would push the branch to: `branch.<name>.pushRemote`, `remote.pushDefault`, `branch.<name>.remote`, else
+origin. The request is for the branch that the task's base follows. Your own pre-push hook runs, in your main checkout. Where
+`autonomous.keepTracking` is not set, a commit on top takes `.autonomous/<task>/` out of what is pushed.
+
+`gh` opens it on GitHub, `glab` on GitLab, and on a host whose name does not tell the one that is signed in there. Where neither can, the address
+to open is printed. Run it again after more sessions: the branch is pushed again, and the request stays.
+
+A task that is not finished needs `--force` with a reason, and one that changes what runs on a machine `--reviewed`, as in a merge.""",
     "config": """\
 The first of these that has a setting counts: the command line, the environment (`GIT_AUTONOMOUS_SILENCE_TIMEOUT` for
 `silenceTimeout`), git config of the worktree, of the repository, of the user (`autonomous.silenceTimeout`), the file

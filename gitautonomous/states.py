@@ -23,6 +23,9 @@ UNFINISHED = (RUNNING, WAITING, FAILING, BLOCKED, STALLED, FAILED, NEW, PAUSED)
 
 TRAILER_TASK = "Autonomous-Task"
 
+TRAILER_PULL_REQUEST = "Autonomous-Pull-Request"
+"""Of the commit that takes a task's own folder out of what is pushed for a pull request. The task goes on below it."""
+
 
 def trailers(message: str) -> dict[str, str]:
     """The last paragraph of a commit message as a mapping, empty when that paragraph is not a block of `Autonomous-*` trailers.

@@ -477,6 +477,9 @@ def bring_here(place: Place, name: str, screen: Screen) -> None:
         )
     tip = place.objects.tip(remote[0])
     assert tip is not None
+    last = place.objects.commit(tip)
+    if f"\n{states.TRAILER_PULL_REQUEST}: {name}" in last.message:
+        tip = last.parents[0]
     place.repository.update_ref(place.ref(name), tip, git.ZERO, f"resume {name} from {remote[0]}")
     with place.repository.lock():
         place.repository.call("branch", "--quiet", f"--set-upstream-to={remote[0]}", place.branch(name))

@@ -172,7 +172,7 @@ def test_a_task_that_went_on_after_its_merge_is_merged_again_and_tracking_files_
             lambda repo: made.finished(repo, "todo", {"a": "1\n"}, left=2),
             (
                 "error: 'todo' is not finished: 1 of 3 items are done",
-                'hint: git autonomous resume todo # or merge it as it is: git autonomous merge --force "WHY" todo',
+                'hint: git autonomous resume todo # or, as it is: git autonomous merge --force "WHY" todo',
             ),
         ),
         (
@@ -270,7 +270,7 @@ def test_a_base_that_is_only_on_a_remote_is_refused_with_what_to_do(repo: Path, 
     ended = autonomous(clone, "merge", "todo")
     refused(
         clone, ended, 1, "error: the base of 'todo' is only on a remote here, as origin/main",
-        "hint: git push -u origin autonomous/todo # for a pull request there; or: git branch main origin/main && git autonomous merge --into main todo",
+        "hint: git autonomous pr todo # or, to merge it here: git branch main origin/main && git autonomous merge --into main todo",
     )  # fmt: skip
     assert snapshot(clone) == before
     git(clone, "branch", "--quiet", "main", "origin/main")
