@@ -179,7 +179,7 @@ def test_a_task_that_went_on_after_its_merge_is_merged_again_and_tracking_files_
             lambda repo: made.start(repo, "todo"),
             (
                 "error: 'todo' has no task list yet",
-                'hint: git autonomous resume todo # or: git autonomous merge --force "WHY" todo',
+                'hint: git autonomous resume todo # or, as it is: git autonomous merge --force "WHY" todo',
             ),
         ),
     ],
