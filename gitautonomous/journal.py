@@ -97,16 +97,12 @@ def last(records: list[Record], event: str) -> Record | None:
     return next((record for record in reversed(records) if record["event"] == event), None)
 
 
-def last_thread(records: list[Record]) -> str | None:
-    """The thread of the newest attempt that got one."""
-    return next(
-        (
-            record["thread"]
-            for record in reversed(records)
-            if record["event"] in ("result", "attempt") and record.get("thread")
-        ),
-        None,
-    )
+def last_thread(records: list[Record]) -> tuple[str, bool] | None:
+    """The thread of the newest attempt that got one, and whether that attempt became a session's commit."""
+    for record in reversed(records):
+        if record["event"] in ("result", "attempt") and record.get("thread"):
+            return record["thread"], bool(record.get("commit"))
+    return None
 
 
 def usages(records: list[Record]) -> dict[str, Record]:

@@ -173,7 +173,7 @@ class Runner:
         if stop is not None:
             return stop
         if self.resume_last and self.thread is None:
-            self.thread = journal.last_thread(records)
+            self.thread = self._last_thread(records)
         while True:
             self._commit_by_hand()
             step = model.decide(self._assess(), self.limits)
@@ -193,6 +193,18 @@ class Runner:
         checked = journal.last(records, "checks")
         if checked is not None:
             self.checked_tree, self.results = checked["tree"], checks.from_journal(checked["results"])
+
+    def _last_thread(self, records: list[journal.Record]) -> str | None:
+        """The thread to go on with, unless its session was dropped since: Codex would go on with what is not there."""
+        found = journal.last_thread(records)
+        if found is None:
+            return None
+        thread, committed = found
+        history = read_history(self.workspace.objects, self.workspace.tip(), self.workspace.task)
+        if committed and thread not in {record.thread for _, record in history.sessions}:
+            self.screen.note(f"the session of thread {thread} was dropped; a fresh one is started")
+            return None
+        return thread
 
     def _assess(self) -> Standing:
         """Where the task stands: read from the branch, the checks run where nobody knows their result for the tip."""

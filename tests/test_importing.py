@@ -72,7 +72,7 @@ def test_a_task_is_taken_over_with_its_list_its_notes_and_its_thread(repo: Path)
     assert 'goal = "Todo API"\n' in git(repo, "show", f"{tip}task.toml")
     assert 'checks = ["make test"]' in git(repo, "show", f"{tip}task.toml")
     assert git(Path(task["worktree"]), "status", "--porcelain") == ""
-    assert last_thread(Journal(repo / ".git/autonomous/tasks/todo/journal.jsonl").read()) == THREAD
+    assert last_thread(Journal(repo / ".git/autonomous/tasks/todo/journal.jsonl").read()) == (THREAD, False)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

@@ -58,5 +58,5 @@ def test_an_attempt_without_a_result_is_open_and_knows_its_process(tmp_path: Pat
     assert {key: found[key] for key in ("id", "number", "tip", "pid", "start", "boot")} == {
         "id": "2", "number": 2, "tip": "u", "pid": 7, "start": 8, "boot": "b",
     }  # fmt: skip
-    assert journal.last_thread(book.read()) == "T"
+    assert journal.last_thread(book.read()) == ("T", True)
     assert journal.usages(book.read()) == {"T": {"input": 3}}

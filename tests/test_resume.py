@@ -87,6 +87,22 @@ def test_checks_that_pass_on_a_persons_commit_finish_the_task_without_a_session(
     assert listed(agent_repo)[0]["state"] == "paused"
 
 
+def test_the_thread_of_a_session_that_was_dropped_is_not_gone_on_with(agent_repo: Path, model: Server) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a"]),
+            executor("todo", "write a", write_file("a", "1")),
+            executor("todo", "write a", write_file("a", "2")),
+        )
+    )
+    assert autonomous(agent_repo, *START).status == 0
+    thread = git(agent_repo, "log", "-1", "--format=%(trailers:key=Codex-Thread,valueonly)", "autonomous/todo").strip()
+    assert autonomous(agent_repo, "review", "todo", "--rewind-to", "1", "--yes").status == 0
+    ended = autonomous(agent_repo, "resume", "todo", "--resume-last", "--delay", "0")
+    assert f"the session of thread {thread} was dropped; a fresh one is started\n" in ended.err
+    assert git(agent_repo, "show", "autonomous/todo:a") == "2"
+
+
 def test_a_persons_commits_and_uncommitted_edits_are_kept(agent_repo: Path, model: Server) -> None:
     model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
     autonomous(agent_repo, *START, "--plan")
