@@ -468,7 +468,7 @@ def engine_for_checks(place: Place, task: Task, ask: Ask) -> codex.Codex | None:
     """The Codex whose sandbox the checks run in, tried out; None for a task without checks. Raises AutonomousError, NeedsPerson without an approval."""
     if not task.checks:
         return None
-    approve_task(place, task, ask)
+    approve_task(place, task, ask, "merge")
     engine = codex.find(place.settings.codex, outside=place.repository.toplevel)
     if not task.options.network:
         codex.canary(engine, main_root=place.repository.main_root, directory=place.repository.make_state_dir("cache"))

@@ -376,7 +376,7 @@ def go_on(
     engine = doctor.preflight(place.repository, settings, say=screen.note, overrides=codex.check_config(options.config))
     place.repository.refuse_unsafe_filters()
     check_templates(place.settings.templates)
-    approve_task(place, task, ask)
+    approve_task(place, task, ask, "resume")
     lock = stopping.claim(place.repository.make_state_dir("tasks", name), name)
     with lock:
         task = apply_options(place, task, options)
@@ -535,8 +535,8 @@ def apply_options(place: Place, task: Task, options: Options) -> Task:
     return new
 
 
-def approve_task(place: Place, task: Task, ask: Ask) -> None:
-    """What a pushed task runs, or widens, needs one approval on this machine. Raises NeedsPerson when nobody gives it."""
+def approve_task(place: Place, task: Task, ask: Ask, command: str) -> None:
+    """What a pushed task runs, or widens, needs one approval on this machine. Raises NeedsPerson when nobody gives it; `command` is to be run again then."""
     text = model.approval_text(task)
     if not text or place.approvals.approved(place.repository.common_dir, text):
         return
@@ -545,7 +545,7 @@ def approve_task(place: Place, task: Task, ask: Ask) -> None:
     ):
         raise NeedsPerson(
             f"the options of '{task.name}' need your approval on this machine first",
-            f"git autonomous resume {task.name}    # in a terminal, where it can show them and ask",
+            f"git autonomous {command} {task.name}    # in a terminal, where it can show them and ask",
         )
     place.approvals.approve(place.repository.common_dir, text)
 
