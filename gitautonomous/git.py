@@ -6,6 +6,7 @@ folder and can put any `.git` there. Every command names its git dir, runs with 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -35,6 +36,9 @@ QUIET = (
 )  # fmt: skip
 
 ZERO = "0" * 40
+
+UNPACK_LIMIT = 100
+"""From so many new files on, git writes one pack instead of a file for each: the number that it has for what it fetches (transfer.unpackLimit)."""
 
 
 def find_git(path: str | None = None, outside: Path | None = None) -> str:
@@ -450,20 +454,38 @@ class Worktree:
         excluded = dict.fromkeys(nested.repositories(self.path, listing), "a repository of its own")
         excluded |= dict.fromkeys(listing.closed, "cannot be opened")
         submodules = [path for path in listing.gitlinks if self._is_folder(path)]
-        excluded |= self._add([*excluded, *submodules])
-        self.set_entries(files, {path: commit for path in submodules if (commit := self._module(path))})
-        return self.run("write-tree").strip(), excluded
+        if excluded or listing.gitlinks or not self._add_changed(listing):
+            excluded |= self._add([*excluded, *submodules], listing)
+        modules = {path: commit for path in submodules if (commit := self._module(path))}
+        tree = "" if modules else self.run("write-tree").strip()
+        if not tree or not self._holds(tree, files):
+            self.set_entries(files, modules)
+            tree = self.run("write-tree").strip()
+        return tree, excluded
 
-    def _add(self, left_out: Sequence[str]) -> dict[str, str]:
+    def _holds(self, tree: str, files: Mapping[str, bytes]) -> bool:
+        """Whether `files` are in a tree byte for byte, as plain files."""
+        listed = self.run("ls-tree", "-z", "--full-tree", tree, "--", *files) if files else ""
+        wanted = {f"100644 blob {blob_id(content)}\t{path}" for path, content in files.items()}
+        return wanted == {entry for entry in listed.split("\0") if entry}
+
+    def _add_changed(self, listing: Listing) -> bool:
+        """`git add --all` without a second walk through the worktree: `listing` tells what changed. False where git could not take all of it."""
+        going_first = (*listing.modified, *listing.untracked)  # what is gone makes room
+        paths = os.fsencode("".join(f"{path}\0" for path in going_first))
+        done = self.call(*written(listing), "update-index", "--add", "--remove", "-z", "--stdin", input=paths)
+        return done.returncode == 0 and b"Ignoring path" not in done.stderr
+
+    def _add(self, left_out: Sequence[str], listing: Listing) -> dict[str, str]:
         """`git add --all` without `left_out`. Returns what git cannot take, with the reason; raises AutonomousError for any other failure."""
         pathspec = os.fsencode("\0".join([".", *(f":(top,exclude,literal){path}" for path in left_out)]))
-        command = ("add", "--all", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul")
+        command = (*written(listing), "add", "--all", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul")
         done = self.call(*command, input=pathspec)
         if done.returncode == 0:
             return {}
         again = self.call(*command, "--ignore-errors", input=pathspec)
         listing = self.listing()
-        left = [path for path in (*listing.untracked, *listing.modified) if not below(path, left_out)]
+        left = [path for path in listing.changed if not below(path, left_out)]
         reasons = {path: reason for path in left if (reason := nested.obstacle(self.path / path))}
         if again.returncode > 1 or len(reasons) < len(left):
             raise AutonomousError(f"git add failed: {last_words(done.stderr)}", f"git -C {self.path} add --all")
@@ -547,8 +569,17 @@ class Worktree:
         """Whether index and files are as in `tree`, the paths in `keep` and nested repositories aside."""
         listing = self.listing()
         kept = [*keep, *nested.repositories(self.path, listing), *listing.gitlinks]
-        changed = (*listing.untracked, *listing.modified)
-        return all(below(path, kept) for path in changed) and self.run("write-tree").strip() == tree
+        return all(below(path, kept) for path in listing.changed) and self.run("write-tree").strip() == tree
+
+
+def written(listing: Listing) -> Sequence[str]:
+    """The options with which git writes many new contents into one pack: of 20,000 files each would have to wait for the disk."""
+    return ("-c", "core.bigFileThreshold=1") if len(listing.changed) >= UNPACK_LIMIT else ()
+
+
+def blob_id(content: bytes) -> str:
+    """The name that git gives to a file's content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def nested_repositories(root: Path, untracked: Sequence[str]) -> list[str]:

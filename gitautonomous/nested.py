@@ -22,12 +22,16 @@ HFS_IGNORED = frozenset(
 @dataclass(frozen=True)
 class Listing:
     """What a worktree holds, as its index sees it. `untracked`: not ignored, a nested repository as one path with a slash at its end;
-    `modified`: tracked, but changed or deleted; `gitlinks`: the submodules in the index; `closed`: folders that git could not look into."""
+    `modified`: tracked, but changed, deleted or unmerged; `gitlinks`: the submodules in the index; `closed`: folders that git could not look into."""
 
     untracked: tuple[str, ...]
     modified: tuple[str, ...]
     gitlinks: tuple[str, ...]
     closed: tuple[str, ...]
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return self.untracked + self.modified
 
 
 LISTING = ("ls-files", "-z", "-t", "--stage", "--others", "--modified", "--exclude-standard")
@@ -38,15 +42,10 @@ _CLOSED = re.compile(rb"^warning: could not open directory '(.+?)(?:/': .*)?$", 
 
 
 def read_listing(output: bytes, messages: bytes) -> Listing:
-    untracked, modified, gitlinks = [], [], []
-    for field in output.split(b"\0"):
-        tag = field[:2]
-        if tag == b"? ":
-            untracked.append(os.fsdecode(field[2:]))
-        elif tag == b"C ":
-            modified.append(os.fsdecode(field.partition(b"\t")[2]))
-        elif field[2:9] == b"160000 " and tag == b"H ":
-            gitlinks.append(os.fsdecode(field.partition(b"\t")[2]))
+    fields = output.split(b"\0")
+    untracked = [os.fsdecode(field[2:]) for field in fields if field[:2] == b"? "]
+    modified = dict.fromkeys(os.fsdecode(field.partition(b"\t")[2]) for field in fields if field[:2] in (b"C ", b"M "))
+    gitlinks = [os.fsdecode(field.partition(b"\t")[2]) for field in fields if field[:9] == b"H 160000 "]
     closed = [os.fsdecode(path) for path in _CLOSED.findall(messages)]
     return Listing(tuple(untracked), tuple(modified), tuple(gitlinks), tuple(closed))
 
@@ -59,14 +58,15 @@ def repositories(root: Path, listing: Listing) -> list[str]:
     found: dict[str, None] = {}
     folders: dict[str, None] = {}
     for path in listing.untracked:
-        parts = path.rstrip("/").split("/")
+        parts = path.rstrip("/").split("/") if may_spell_git_dir(path) else []
         spelled = next((index for index, part in enumerate(parts) if is_git_dir_name(part)), None)
         if spelled is not None:
             found["/".join(parts[:spelled]) or parts[0]] = None
         elif path.endswith("/"):
             found[path.rstrip("/")] = None
-    for path in (*listing.untracked, *listing.modified):
-        folders.update(dict.fromkeys(above(path)))
+    for path in listing.changed:
+        if path.rpartition("/")[0] not in folders:
+            folders.update(dict.fromkeys(above(path)))
     found.update(dict.fromkeys(folder for folder in folders if is_bare_repository(root / folder)))
     return [folder for folder in found if not any(outer in found for outer in above(folder))]
 
@@ -88,6 +88,11 @@ def is_git_dir_name(name: str) -> bool:
     """Whether some file system takes `name` for `.git`: git itself refuses these (core.protectNTFS, core.protectHFS), and aborts."""
     plain = "".join(c for c in name if c not in HFS_IGNORED).lower().rstrip(". ")
     return plain in (".git", "git~1") or plain.startswith((".git:", ".git::"))
+
+
+def may_spell_git_dir(path: str) -> bool:
+    """Whether it is worth while to look at each name of a path: thousands of paths are not."""
+    return not path.isascii() or "git" in path.lower()
 
 
 def module_of(submodule: Path, modules: Iterable[Path]) -> Path | None:

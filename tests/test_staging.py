@@ -424,6 +424,47 @@ def test_a_submodule_that_changes_its_kind_is_committed_as_git_would(module: Twi
     assert ours == theirs
 
 
+# -- many files ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_hundreds_of_new_files_reach_the_disk_as_one_pack(twins: Twins) -> None:
+    put(twins.repository, ".gitattributes", b"*.txt text\n")
+    for number in range(0, 300, 2):
+        put(twins.repository, f"d{number % 7}/{number}", b"old\n")
+    twins.commit()
+    packs = twins.repository / ".git/objects/pack"
+    task, twin = twins.worktrees()
+
+    def work(folder: Path) -> None:
+        for number in range(300):
+            put(folder, f"d{number % 7}/{number}", b"%d\0\r\n" % number)
+        put(folder, "d0/a.txt", b"one\r\n")
+
+    work(task.path)
+    ours, _ = task.stage({".autonomous/x/task.toml": b"goal\r\n"})
+    assert (len(list(packs.glob("*.pack"))), list(packs.glob("tmp_*"))) == (1, [])
+    work(twin)
+    put(twin, ".autonomous/x/task.toml", b"goal\r\n")
+    git(twin, "add", "--all")
+    assert listed(twins.repository, ours) == listed(twin, git(twin, "write-tree"))
+
+
+def test_what_a_person_left_unmerged_is_committed_as_it_stands(twins: Twins) -> None:
+    for name in ("both", "gone", "other"):
+        put(twins.repository, name)
+    twins.commit()
+    task, _ = twins.worktrees()
+    blob = git(task.path, "rev-parse", "HEAD:both")
+    entries = "".join(f"100644 {blob} {stage}\t{name}\n" for name in ("both", "gone") for stage in (1, 2, 3))
+    for line in ("0 " + "0" * 40 + "\tboth\n0 " + "0" * 40 + "\tgone\n", entries):
+        task.run("update-index", "--index-info", input=line.encode())
+    assert git(task.path, "ls-files", "--unmerged") != ""
+    (task.path / "gone").unlink()
+    tree, _ = task.stage({})
+    assert [line.split("\t")[1] for line in listed(task.path, tree)] == ["both", "other"]
+    assert task.as_tree(tree)
+
+
 # -- at random -----------------------------------------------------------------------------------------------------------------------------------
 
 PATHS = st.sampled_from(
