@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,18 +40,14 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(f"{error.message}\nhint: {error.hint}", returncode=1)
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty home. Nothing of the developer's git, Codex or terminal settings is seen by a test.
+@contextmanager
+def sealed(folder: Path) -> Iterator[None]:
+    """An environment with an empty home in `folder`. Nothing of the developer's git, Codex or terminal settings is seen in it.
 
     The time zone has summer time and is not UTC, so that a mix-up of local time and UTC shows.
     """
-    folder = tmp_path / "home"
-    folder.mkdir()
     (folder / "gitconfig").write_text(GIT_CONFIG)
-    for name in [name for name in os.environ if name.startswith(SEALED_OFF)]:
-        monkeypatch.delenv(name)
-    sealed = {
+    values = {
         "HOME": str(folder),
         "XDG_CONFIG_HOME": str(folder / ".config"),
         "XDG_STATE_HOME": str(folder / ".local" / "state"),
@@ -62,12 +59,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "LC_ALL": "C.UTF-8",
         "TERM": "xterm",
     }
-    for name, value in sealed.items():
-        monkeypatch.setenv(name, value)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(SEALED_OFF)]:
+            patch.delenv(name)
+        for name, value in values.items():
+            patch.setenv(name, value)
+        time.tzset()
+        yield
     time.tzset()
-    yield folder
-    monkeypatch.undo()
-    time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path) -> Iterator[Path]:
+    """The empty home of a test."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    with sealed(folder):
+        yield folder
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -175,7 +175,7 @@ class World:
 
 @dataclass(frozen=True)
 class Place:
-    """Where to kill. `kind`: a system call of the runner, "journal", or "git before", "git after", "git <system call>"; `number` counts from 1."""
+    """Where to kill. `kind`: a system call of the runner, "journal", "milliseconds", or "git before", "git after", "git <system call>"; `number` counts from 1."""
 
     kind: str
     number: int
@@ -183,25 +183,37 @@ class Place:
     def __str__(self) -> str:
         return f"{self.kind} {self.number}"
 
-    def kill(self, world: World) -> bool:
-        """Start the task and kill its runner here. Returns whether the place was reached."""
+    def kill(self, world: World, command: Sequence[str] = START) -> bool:
+        """Run a command of the program, the start of the task, and kill it here. Returns whether the place was reached."""
         if self.kind == "journal":
-            return self._at_journal(world)
+            return self._at_journal(world, command)
+        if self.kind == "milliseconds":
+            return self._at_time(world, command)
         if self.kind.startswith("git "):
             how = self.kind.removeprefix("git ")
+            calls = world.area / "calls"
+            calls.write_text("")
             wrapper = world.area / "bin/git"
             wrapper.write_text(GIT.format(git=shutil.which("git")))
             wrapper.chmod(0o755)
             path = f"{world.area}/bin{os.pathsep}{os.environ['PATH']}"
             runner = world.begin(
-                *PROGRAM, *START, PATH=path, CALLS=str(world.area / "calls"), KILL_AT=str(self.number), KILL_HOW=how
+                *PROGRAM, *command, PATH=path, CALLS=str(calls), KILL_AT=str(self.number), KILL_HOW=how
             )
             return runner.wait() == -signal.SIGKILL
         inject = ["-e", f"trace={self.kind}", "-e", f"inject={self.kind}:signal=KILL:when={self.number}"]
-        return world.begin("strace", "-qq", "-o", "/dev/null", *inject, *PROGRAM, *START).wait() != 0
+        return world.begin("strace", "-qq", "-o", "/dev/null", *inject, *PROGRAM, *command).wait() != 0
 
-    def _at_journal(self, world: World) -> bool:
-        runner = world.begin(*PROGRAM, *START)
+    def _at_time(self, world: World, command: Sequence[str]) -> bool:
+        runner = world.begin(*PROGRAM, *command)
+        try:
+            runner.wait(self.number / 1000)
+        except subprocess.TimeoutExpired:
+            runner.kill()
+        return runner.wait() == -signal.SIGKILL
+
+    def _at_journal(self, world: World, command: Sequence[str]) -> bool:
+        runner = world.begin(*PROGRAM, *command)
         journal = world.local / "journal.jsonl"
         while runner.poll() is None:
             try:
