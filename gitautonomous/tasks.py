@@ -329,16 +329,19 @@ def make_ready(
 
 
 def replace_task(place: Place, name: str, engine: codex.Codex, screen: Screen) -> None:
-    """Make room for a new task of the same name. The old one's commits and uncommitted files stay under refs/autonomous/backup."""
+    """Make room for a new task of the same name. The old one's commits and uncommitted files stay under refs/autonomous/backup.
+
+    Raises AutonomousError when somebody works on it.
+    """
     from . import backup
 
-    tip = place.objects.tip(place.ref(name))
-    assert tip is not None
-    kept = backup.keep(place.repository, place.objects, name, place.branch(name))
-    entry = place.repository.worktree_of(place.branch(name))
-    if entry is not None:
-        place.repository.remove_worktree(entry.path)
-    place.repository.delete_ref(place.ref(name), tip)
+    with backup.at_rest(place.repository, name):
+        tip = place.tip(name)
+        kept = backup.keep(place.repository, place.objects, name, place.branch(name))
+        entry = place.repository.worktree_of(place.branch(name))
+        if entry is not None:
+            place.repository.remove_worktree(entry.path)
+        place.repository.delete_ref(place.ref(name), tip)
     screen.note(f"the old task '{name}' is kept at {kept}")
 
 
