@@ -21,7 +21,7 @@ from pathlib import Path
 
 from . import hostile, locks, nested, stopping
 from .errors import AutonomousError
-from .git import ZERO, Repository, SwappedPointer, Worktree
+from .git import ZERO, Repository, SwappedPointer, Worktree, text
 from .objects import Objects
 from .workspace import remove_tree
 
@@ -129,7 +129,9 @@ def _uncommitted(repository: Repository, objects: Objects, task: str, branch: st
     _reveal(worktree)
     listing = worktree.listing()
     apart = [*nested.repositories(entry.path, listing), *listing.closed]
-    apart += [path for path in listing.gitlinks if os.path.lexists(entry.path / path / ".git")]
+    modules = [path for path in listing.gitlinks if os.path.lexists(entry.path / path / ".git")]
+    if not all(_as_recorded(repository, worktree.git_dir, entry.path, path) for path in modules):
+        apart += modules
     commit = None
     if not worktree.clean():
         identity = repository.identity()
@@ -147,6 +149,24 @@ def _uncommitted(repository: Repository, objects: Objects, task: str, branch: st
         commit = objects.write_commit(None, message, tree, parents, identity=identity)
     _move_to_attic(worktree, attic, apart)
     return commit
+
+
+def _as_recorded(repository: Repository, git_dir: Path, folder: Path, path: str) -> bool:
+    """Whether the submodule at `path` is one that git checked out in the worktree of `git_dir`, as that records it, and holds nothing that no remote has."""
+    module = nested.module_of(folder / path, (git_dir / "modules",))
+    if module is None:
+        return False
+    at = repository.call("rev-parse", "HEAD", git_dir=module)
+    mine = repository.call("rev-list", "--max-count=1", "--branches", "--not", "--remotes", git_dir=module)
+    # --ignore-submodules: what an agent put in their place is never looked into.
+    edits = repository.call("status", "--porcelain", "--ignore-submodules=all", git_dir=module, work_tree=folder / path)
+    recorded = repository.call("rev-parse", f":{path}", git_dir=git_dir)
+    if any(done.returncode for done in (at, mine, edits)) or mine.stdout or edits.stdout or at.stdout != recorded.stdout:
+        return False
+    entries = text(repository.call("ls-files", "--stage", "-z", git_dir=module).stdout).split("\0")
+    below = [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]
+    there = [inner for inner in below if os.path.lexists(folder / path / inner / ".git")]
+    return all(_as_recorded(repository, module, folder / path, inner) for inner in there)
 
 
 def _reveal(worktree: Worktree) -> None:
@@ -187,7 +207,7 @@ def _attic_numbers(repository: Repository, task: str) -> list[int]:
 def _move_to_attic(worktree: Worktree, attic: Path, apart: Sequence[str]) -> None:
     """Move `apart`, and what else no commit can hold, out of the worktree, and write down where it was."""
     found = [(worktree.path / path, {"path": path}) for path in apart]
-    if (worktree.git_dir / "modules").is_dir():
+    if (worktree.git_dir / "modules").is_dir() and any(os.path.lexists(path / ".git") for path, _ in found):
         found.append((worktree.git_dir / "modules", {"git_dir": "modules"}))
     try:
         worktree.check_pointer()

@@ -333,6 +333,7 @@ def throw_away_worktree(place: Place, plan: Plan, say: Say) -> Iterator[Worktree
     path = repository.worktree_path(f"{TEMPORARY}{s.task.name}-{os.getpid()}", place.settings.worktree_root)
     try:
         worktree = repository.add_worktree(path, s.base_tip)
+        ready.fill_submodules(repository, worktree, timeout=place.settings.setup_timeout)
         patterns = place.objects.read(s.base_tip, ready.INCLUDE_FILE)
         source = repository.toplevel or (None if repository.is_bare else repository.main_root)
         if patterns is not None and source is not None:

@@ -1,8 +1,9 @@
-"""Making a new worktree ready for work: files of `.worktreeinclude`, then the `setup` commands."""
+"""Making a new worktree ready for work: its submodules, files of `.worktreeinclude`, then the `setup` commands."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from . import process
 from .errors import AutonomousError
-from .git import Repository
+from .git import Repository, Worktree, last_words
 
 INCLUDE_FILE = ".worktreeinclude"
 
@@ -41,6 +42,55 @@ def copy_included(repository: Repository, source: Path, target: Path, patterns: 
         shutil.copy2(origin, copy, follow_symlinks=False)
         copied.append(path)
     return copied
+
+
+def fill_submodules(repository: Repository, worktree: Worktree, *, timeout: float) -> list[str]:
+    """Check out those submodules in a new worktree that the user's repository has cloned. Returns their paths. `timeout`: seconds for each, 0 for none.
+
+    They are cloned from there, with hard links and without a network; only a commit that is missing is fetched, from the address in the user's own configuration. What
+    `.gitmodules` says decides where a submodule goes, never where it comes from. Raises AutonomousError when one cannot be had.
+    """
+    return _fill(repository, repository.common_dir, worktree.git_dir, worktree.path, timeout or None)
+
+
+def _fill(repository: Repository, known: Path, git_dir: Path, folder: Path, timeout: float | None) -> list[str]:
+    """`known`: the git dir whose submodules are cloned already; `git_dir`, `folder`: of the worktree that gets them."""
+    if not (known / "modules").is_dir():
+        return []
+    addresses = _submodules(repository, "url", "--local", git_dir=known)
+    filled = []
+    for name, path in _submodules(repository, "path", "--blob", "HEAD:.gitmodules", git_dir=git_dir).items():
+        source, address = known / "modules" / name, addresses.get(name)
+        if address is None or not source.is_dir():
+            continue
+        for origin in (str(source), address):
+            values = {f"submodule.{name}.url": origin, "protocol.file.allow": "always" if origin != address else "user"}
+            extra = {"GIT_CONFIG_COUNT": str(len(values)), "GIT_LITERAL_PATHSPECS": "1"}
+            for number, (key, value) in enumerate(values.items()):
+                extra |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+            command = ("submodule", "--quiet", "update", "--checkout", "--", path)
+            done = repository.call(*command, git_dir=git_dir, work_tree=folder, extra=extra, timeout=timeout)
+            module = git_dir / "modules" / name
+            if (module / "config").is_file():
+                repository.call("config", "remote.origin.url", address, git_dir=module)
+            if done.returncode == 0:
+                break
+        else:
+            raise AutonomousError(
+                f"the submodule {path} cannot be checked out: {last_words(done.stderr)}",
+                f"git submodule update --init -- {shlex.quote(path)}    # then: git autonomous resume",
+            )
+        if known != repository.common_dir:  # a clone of its own, which knows nothing of what is in it yet
+            repository.call("config", f"submodule.{name}.url", address, git_dir=git_dir)
+        filled += [path, *(f"{path}/{below}" for below in _fill(repository, source, module, folder / path, timeout))]
+    return filled
+
+
+def _submodules(repository: Repository, key: str, *options: str, git_dir: Path) -> dict[str, str]:
+    """The value of `submodule.<name>.<key>` by name, from one place of configuration."""
+    done = repository.call("config", *options, "-z", "--get-regexp", rf"^submodule\..*\.{key}$", git_dir=git_dir)
+    entries = [entry.partition("\n") for entry in os.fsdecode(done.stdout).split("\0") if entry]
+    return {name.removeprefix("submodule.").removesuffix(f".{key}"): value for name, _, value in entries}
 
 
 def run_setup(

@@ -302,8 +302,14 @@ def make_ready(
     *,
     copy: bool = True,
 ) -> None:
-    """Copy (`copy`) the ignored files that the work needs and run the setup commands; with `engine` these run in the agent's sandbox, whose files are there already."""
+    """Check out the submodules, copy (`copy`) the ignored files that the work needs and run the setup commands.
+
+    With `engine` an agent's files are there already: then the commands run in the agent's sandbox, and nothing is fetched.
+    """
     repository = place.repository
+    timeout = place.settings.setup_timeout
+    if engine is None and (filled := ready.fill_submodules(repository, worktree, timeout=timeout)):
+        screen.note(f"checked out {len(filled)} submodule{'s' * (len(filled) != 1)}: {', '.join(filled)}")
     patterns = place.objects.read(task.base_commit, ready.INCLUDE_FILE) if copy else None
     source = repository.toplevel or (None if repository.is_bare else repository.main_root)
     if patterns is not None and source is not None:
@@ -311,7 +317,6 @@ def make_ready(
         if copied:
             screen.note(f"copied {len(copied)} ignored file{'s' * (len(copied) != 1)} named by {ready.INCLUDE_FILE}")
     log = repository.make_state_dir("tasks", task.name) / "setup.log"
-    timeout = place.settings.setup_timeout
     if engine is None:
         ready.run_setup(place.settings.setup, worktree.path, log, timeout=timeout, say=screen.note)
     else:
