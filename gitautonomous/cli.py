@@ -15,7 +15,7 @@ import typer
 import typer.exceptions
 
 from . import __version__, show, signals
-from .commands import change, hooks, look, review, run, settings, setup, share, stop, tools, watch
+from .commands import change, fleet, hooks, look, review, run, settings, setup, share, stop, tools, watch
 from .errors import AutonomousError, UsageError
 
 app = typer.Typer(
@@ -128,6 +128,8 @@ add("get", settings.get, "config get silenceTimeout --show-origin", to=config)
 add("set", settings.set_value, "config set checks 'npm test' 'npm run lint'", "config set --global delay 10", to=config)
 add("unset", settings.unset, "config unset checks", to=config)
 add("list", settings.list_settings, "config list --show-origin", to=config)
+add("submit", fleet.submit, 'submit "Build a REST API" --check "make test"', "submit --task todo-api")
+add("worker", fleet.worker, "worker", "worker --slots 4 --idle 10m")
 git_hooks = group("hooks", "Let git itself tell where tasks stand, and guard them.")
 add("install", hooks.install, "hooks install", to=git_hooks)
 add("uninstall", hooks.uninstall, "hooks uninstall", to=git_hooks)

@@ -72,6 +72,13 @@ def _read_seconds(value: object) -> float:
     return duration(_read_text(value))
 
 
+def _read_term(value: object) -> float:
+    seconds = _read_seconds(value)
+    if not 1 <= seconds <= 86400:
+        raise ValueError(value)
+    return seconds
+
+
 def _read_count(value: object) -> int:
     if isinstance(value, str) and re.fullmatch(r"\s*\d{1,16}\s*", value, re.ASCII):
         value = int(value)
@@ -129,6 +136,7 @@ def _read_merge_or_rebase(value: object) -> str:
 
 
 _SECONDS = Kind("a duration such as 90, 10m or 2h30m (0: none)", "10m", _read_seconds)
+_TERM = Kind("a duration between 1 second and 1 day", "10m", _read_term)
 _COUNT = Kind("a whole number, 0 or more", "10", _read_count)
 _BYTES = Kind("a number of bytes such as 500m or 1g", "1g", _read_bytes)
 _SWITCH = Kind("true or false", "true", _read_switch)
@@ -184,6 +192,16 @@ class Settings:
     setup_timeout: float = _setting(900.0, _SECONDS, "length of one setup command")
     max_files: int = _setting(20000, _COUNT, "changed files in one session before the task pauses")
     max_bytes: int = _setting(1 << 30, _BYTES, "changed bytes in one session before the task pauses")
+    lease_term: float = _setting(
+        600.0, _TERM, "a worker that is silent for this long may lose its task to another", example="10m"
+    )
+    worker_poll: float = _setting(15.0, _SECONDS, "pause of an idle worker between two looks at the remote")
+    worker_checks: tuple[str, ...] = _setting(
+        ("*",), _COMMANDS, "patterns of the checks that a worker runs, in the sandbox", example="'make *'"
+    )
+    worker_network: bool = _setting(
+        False, _SWITCH, "a worker takes tasks that need the network in the sandbox", guarded=True
+    )
     keep_tracking: bool = _setting(False, _SWITCH, "keep .autonomous/<task>/ in the base's tree after a merge")
     sync_by: str = _setting("merge", _MERGE_OR_REBASE, "how sync brings the base into a task")
     announce: bool = _setting(True, _SWITCH, "git hooks say on a checkout where tasks stand")

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from . import git, locks, process
+from . import git, locks, process, states
 from .errors import AutonomousError
 from .git import Repository
 from .objects import Objects
@@ -28,8 +28,8 @@ from .objects import Objects
 REFS, BRANCHES = "refs/autonomous/lease/", "refs/heads/autonomous-lease/"
 """Where leases are: as they should be, and for remotes that take only branches."""
 
-FREE, HELD = "free", "held"
-"""States of a lease besides those in which a worker can leave a task (states.py)."""
+FREE, HELD = "queued", states.RUNNING
+"""States of a lease that a worker may claim, and of one that a worker has; all others are those in which a worker leaves a task (states.py)."""
 
 TERM = 600.0
 """Seconds in which a lease that is not renewed may not be taken over, unless told otherwise."""
@@ -214,7 +214,9 @@ class Remote:
         """All leases, by task. One contact, which reads no other refs where the remote speaks protocol version 2. Raises Unreachable."""
         where = (f"+{REFS}*:{self.mirror}refs/*", f"+{BRANCHES}*:{self.mirror}heads/*")
         with locks.exclusive(str(self.repository.make_state_dir() / "seen.lock")):
-            self._fetch("--prune", "--refmap=", self.name, *where)
+            done = self._fetched("--prune", "--refmap=", self.name, *where)
+            if done.returncode:
+                raise self._unreachable(done)
             listed = self.repository.call(
                 "for-each-ref", "--format=%(refname)%00%(objectname)%00%(raw)%00", self.mirror
             )
@@ -230,9 +232,11 @@ class Remote:
     def branch(self, ref: str) -> str | None:
         """Fetch a branch by its full name, into refs/remotes. Returns its newest commit, None where there is none. Raises Unreachable."""
         local = f"refs/remotes/{self.name}/{ref.removeprefix('refs/heads/')}"
-        if self.at([ref])[ref] is None:
+        done = self._fetched("--refmap=", self.name, f"+{ref}:{local}")
+        if done.returncode and b"couldn't find remote ref" in done.stderr:
             return None
-        self._fetch("--refmap=", self.name, f"+{ref}:{local}")
+        if done.returncode:
+            raise self._unreachable(done)
         return self.objects.tip(local)
 
     def at(self, refs: Sequence[str]) -> dict[str, str | None]:
@@ -288,18 +292,9 @@ class Remote:
             )
         raise self._unreachable(done)
 
-    def _fetch(self, *arguments: str) -> None:
-        done = self._call(
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-auto-maintenance",
-            "--recurse-submodules=no",
-            *arguments,
-        )
-        if done.returncode:
-            raise self._unreachable(done)
+    def _fetched(self, *arguments: str) -> process.Completed:
+        flags = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--recurse-submodules=no")
+        return self._call("fetch", *flags, *arguments)
 
     def _call(self, *arguments: str) -> process.Completed:
         return self.repository.call(
@@ -359,6 +354,18 @@ class Hold:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
+    def forget(self) -> None:
+        """The lease is not this machine's any more."""
+        (self.folder / f"{self.task}.json").unlink(missing_ok=True)
+
+    def alive(self) -> locks.Held | None:
+        """A lock for as long as this machine works on the task; None where a process here has it. Children inherit it, so it also tells whether any of them lives."""
+        held = locks.Held(locks.open_lock(str(self.folder / f"{self.task}.alive")))
+        if locks.try_lock(held.descriptor, patience=0):
+            return held
+        held.close()
+        return None
+
     @contextmanager
     def locked(self, patience: float = PATIENCE * 2) -> Iterator[bool]:
         """Hold the lock that every push of this task needs. False where it is busy for longer than `patience` seconds."""
@@ -387,11 +394,19 @@ class Hold:
                 raise Unreachable(f"'{self.task}' is being pushed by another process")
             self._publish(record, tip, lease or record.lease)
 
+    def publish_lease(self, lease: Lease, tip: str | None) -> None:
+        """Push the lease alone, with the branch left as somebody else pushed it. Raises as `publish`."""
+        with self.locked() as free:
+            record = self.record()
+            if not free or record is None:
+                raise Unreachable(f"'{self.task}' is being pushed by another process")
+            self._publish(replace(record, tip=tip), tip or "", lease)
+
     def _publish(self, record: Record, tip: str, lease: Lease) -> None:
         lease = replace(lease, beat=record.lease.beat).written(tip)
         oid = self.remote.store(lease, record.ref)
         moves = [Move(record.ref, record.oid, oid)]
-        if tip != record.tip:
+        if tip != (record.tip or ""):
             moves.append(Move(record.branch, record.tip, tip))
         try:
             self.remote.swap(moves)

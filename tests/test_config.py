@@ -73,6 +73,10 @@ OTHER: dict[str, tuple[str, object]] = {
     "setup_timeout": ("30s", 30.0),
     "max_files": ("10", 10),
     "max_bytes": ("500m", 500 << 20),
+    "lease_term": ("90", 90.0),
+    "worker_poll": ("5", 5.0),
+    "worker_checks": ("make *\nnpm test", ("make *", "npm test")),
+    "worker_network": ("yes", True),
     "keep_tracking": ("true", True),
     "sync_by": ("rebase", "rebase"),
     "announce": ("false", False),
@@ -389,6 +393,7 @@ def test_every_setting_that_runs_something_or_widens_rights_is_guarded() -> None
         "setup",
         "checks",
         "notify",
+        "workerNetwork",
         "guard",
         "resumeOnCommit",
     ]

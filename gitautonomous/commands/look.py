@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import show
+from ..errors import UsageError
 from .common import AsJson, TaskName, colour_setting, print_json
 
 
@@ -19,11 +20,23 @@ def list_tasks(
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, with what each agent does now, drawn anew each second.")
     ] = False,
+    remote: Annotated[
+        str | None,
+        typer.Option(
+            "--remote", metavar="REMOTE", help="The fleet's tasks on this git remote, with who works on each."
+        ),
+    ] = None,
 ) -> int:
     """Show every task: state, progress, sessions, age."""
     from .. import __main__ as entry
     from ..git import Repository
 
+    if remote is not None:
+        from .fleet import show_fleet
+
+        if watch:
+            raise UsageError("--watch and --remote exclude each other", f"git autonomous list --remote {remote}")
+        return show_fleet(remote, as_json)
     if watch:
         from .watch import watch_list
 

@@ -13,11 +13,21 @@ from .. import show
 from .common import AsJson, print_json
 
 
-def doctor(as_json: AsJson = False) -> int:
+def doctor(
+    as_json: AsJson = False,
+    remote: Annotated[
+        str | None,
+        typer.Option("--remote", metavar="REMOTE", help="Try out too whether a git remote is fit for a fleet."),
+    ] = None,
+) -> int:
     """Check git, Codex, its sandbox, your sign-in and this repository; each finding names the command that mends it."""
     from .. import doctor as examination
 
     findings = examination.examine_here(os.environ)
+    if remote is not None:
+        from .fleet import examine_remote
+
+        findings += examine_remote(remote)
     if as_json:
         print_json({"schema": 1, "findings": [finding.to_json() for finding in findings]})
     else:

@@ -1,0 +1,162 @@
+"""submit, worker, and the fleet's side of list and doctor: tasks on several machines."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import show
+from ..errors import UsageError
+from .common import ask, colour_setting, print_json
+from .run import (
+    Check,
+    MaxSessions,
+    MaxTime,
+    MaxTokens,
+    Model,
+    NoCheck,
+    SandboxNetwork,
+    goal_text,
+    make_request,
+    screen_for,
+)
+
+if TYPE_CHECKING:
+    from ..doctor import Finding
+
+RemoteName = Annotated[
+    str, typer.Option("--remote", metavar="REMOTE", help="Git remote that the machines share (default: origin).")
+]
+
+
+def submit(
+    goal: Annotated[str | None, typer.Argument(metavar="GOAL", help="What is to be done, in your words.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("-n", "--name", "--task-name", metavar="NAME", help="Name of the task (default: from the goal)."),
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="REF", help="Branch to start from (default: the current one).")
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="FILE", help="Read the goal from a file, - for standard input.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task", metavar="TASK", help="A task that exists: of this clone, or one that waits for a person."
+        ),
+    ] = None,
+    withdraw: Annotated[
+        str | None, typer.Option("--withdraw", metavar="TASK", help="Take a task back; its branch stays.")
+    ] = None,
+    remote: RemoteName = "origin",
+    max_sessions: MaxSessions = None,
+    sandbox_network: SandboxNetwork = None,
+    model: Model = None,
+    check: Check = None,
+    no_check: NoCheck = False,
+    max_tokens: MaxTokens = None,
+    max_time: MaxTime = None,
+) -> int:
+    """Give a task to the fleet: it starts on the remote, and whichever worker is free works on it."""
+    from .. import fleet
+
+    if sum(given is not None for given in (goal or file, task, withdraw)) > 1:
+        raise UsageError("GOAL, --task and --withdraw exclude each other", "git autonomous submit -h")
+    if withdraw is not None:
+        fleet.withdraw(withdraw, remote=remote)
+        print(f"{withdraw}: taken back from the fleet")
+        print(f"hint: git fetch {remote} && git autonomous resume {withdraw}", file=sys.stderr)
+        return 0
+    if task is not None:
+        fleet.hand_over(task, remote=remote)
+    else:
+        request = make_request(
+            False, max_sessions, False, None, False, sandbox_network, None, model, None, None, check, no_check,
+            max_tokens, max_time, False, False,
+        )  # fmt: skip
+        task = fleet.submit(goal_text(goal, file), request, ask, remote=remote, name=name, base=base)
+    print(f"{task}: queued on {remote}")
+    print(f"hint: git autonomous list --remote {remote}", file=sys.stderr)
+    return 0
+
+
+def worker(
+    remote: RemoteName = "origin",
+    slots: Annotated[int, typer.Option("--slots", min=1, metavar="N", help="Tasks at a time (default: 1).")] = 1,
+    once: Annotated[
+        bool, typer.Option("--once", help="Take what is there now, at most a task a slot, then end.")
+    ] = False,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="Only this task, until it is done.")
+    ] = None,
+    idle: Annotated[
+        str | None, typer.Option("--idle", metavar="DUR", help="End when there was nothing to do for this long: 10m.")
+    ] = None,
+) -> int:
+    """Work on the fleet's tasks: claim one, run its sessions, push each; on any machine with a clone and Codex."""
+    from .. import fleet, tasks
+    from ..config import duration
+    from ..lease import Hold
+    from ..worker import Job, Worker, who
+
+    try:
+        patience = duration(idle) if idle is not None else 0.0
+    except ValueError:
+        raise UsageError(
+            f"--idle must be a duration such as 90, 10m or 2h, not {show.one_line(idle or '')!r}",
+            "git autonomous worker --idle 10m",
+        ) from None
+    place = tasks.open_place({}, None)
+    tasks.refuse_nested(place)
+    hub = fleet.remote_of(place.repository, place.objects, remote)
+    boss = Worker(place, hub, who(os.environ), say, slots=slots, only=task, once=once, idle=patience)
+    outcome = boss.run()
+    if not isinstance(outcome, Hold):
+        return outcome
+    with screen_for(False) as screen:
+        result = Job(place, outcome, screen).run()
+    assert result.step is not None
+    reason = f", {show.one_line(result.step.reason)}" if result.step.reason else ""
+    print(f"{result.name}: {result.step.state}{reason}", flush=True)
+    return result.step.status
+
+
+def say(text: str) -> None:
+    print(show.one_line(text), file=sys.stderr, flush=True)
+
+
+def show_fleet(remote: str, as_json: bool) -> int:
+    """`list --remote`."""
+    from .. import fleet, tasks
+
+    place = tasks.open_place({}, None)
+    found = fleet.overview(fleet.remote_of(place.repository, place.objects, remote))
+    if as_json:
+        print_json({"schema": 1, "tasks": found})
+    elif found:
+        colour = show.colour(sys.stdout, os.environ, colour_setting(place))
+        text = fleet.table(
+            found,
+            width=show.columns(sys.stdout, os.environ),
+            colour=colour,
+            ascii=not show.unicode(sys.stdout),
+            now=time.time(),
+        )
+        sys.stdout.write(text)
+    else:
+        print(f'No tasks on {remote} yet. Give it one: git autonomous submit "GOAL"', file=sys.stderr)
+    return 0
+
+
+def examine_remote(remote: str) -> list[Finding]:
+    """What `doctor --remote` adds."""
+    from .. import fleet, tasks
+
+    place = tasks.open_place({}, None)
+    return fleet.examine(fleet.remote_of(place.repository, place.objects, remote))
