@@ -155,7 +155,8 @@ def take_over(
         _commit(place, task, worktree, found)
         if found.thread is not None:
             _remember_thread(place, task, found.thread)
-        tasks.make_ready(place, task, worktree, screen)
+        if tasks.base_of_people(place, task):  # else the next resume makes it ready, in the sandbox
+            tasks.make_ready(place, task, worktree, screen)
     return task.name
 
 

@@ -41,7 +41,7 @@ from .model import Task, one_line
 from .moving import Checkout
 from .removal import Say
 from .runs import Change, Hazard
-from .tasks import Ask, Place, approve_task, known_task, listed, look_up, read_task
+from .tasks import Ask, Place, approve_task, bases, known_task, listed, look_up, read_task
 from .workspace import Workspace, remove_tree
 
 MERGE, SQUASH, REBASE, FF_ONLY = "merge", "squash", "rebase", "ff-only"
@@ -190,7 +190,7 @@ def with_record(place: Place, situation: Situation) -> Situation:
 def tip_of_base(place: Place, task: Task, base: str) -> str:
     """The commit of the local branch that a task goes into. Raises AutonomousError when it is only on a remote, or nowhere."""
     branch = place.branch(task.name)
-    local, *remote = removal.bases(place, base)
+    local, *remote = bases(place, base)
     tip = place.objects.tip(local)
     if tip is not None:
         return tip

@@ -13,7 +13,7 @@ from . import absorbed, backup, moving, ready, states, threeway
 from .backup import Kept
 from .errors import AutonomousError
 from .git import ZERO, Entry, Worktree
-from .tasks import Place, known_task, listed, read_task
+from .tasks import Place, bases, known_task, listed, read_task
 
 Say = Callable[[str], None]
 
@@ -135,12 +135,6 @@ def how_absorbed(place: Place, name: str, *, finished: bool) -> str | None:
                 found, found.replace("squashed", "squashed into {}").replace("rebased", "rebased onto {}")
             ).format(ref.partition("/")[2].partition("/")[2])
     return None
-
-
-def bases(place: Place, base: str) -> list[str]:
-    """The refs that a base's name stands for: the local branch, then what remotes have of it."""
-    remote = [ref for ref in place.objects.refs("refs/remotes/") if ref.split("/", 3)[3:] == [base]]
-    return [f"refs/heads/{base}", f"refs/remotes/{base}", *remote]
 
 
 def retire(place: Place, name: str, say: Say) -> str:

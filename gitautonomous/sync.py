@@ -8,8 +8,7 @@ from . import absorbed, backup, checklist, decisions, model, moving, replay, thr
 from .errors import AutonomousError, NeedsPerson
 from .git import ZERO
 from .model import Task
-from .removal import bases
-from .tasks import Place, known_task, read_task
+from .tasks import Place, bases, known_task, read_task
 from .trees import Trees
 
 MERGE, REBASE = "merge", "rebase"

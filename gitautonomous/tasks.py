@@ -183,7 +183,8 @@ def start(
             task = replace(task, name=model.free_name(slug, place.names()))
     with lock:
         screen.note(f"task {task.name}: branch {place.branch(task.name)}, worktree {worktree.path}")
-        make_ready(place, task, worktree, screen)
+        peoples = base_of_people(place, task)
+        make_ready(place, task, worktree, screen, None if peoples else engine, copy=peoples)
         workspace = workspace_of(place, task, worktree, engine)
         return Result(place, task.name, run(workspace, request, screen, lock))
 
@@ -293,6 +294,20 @@ def set_aside_local_files(repository: Repository, task: str) -> None:
         os.rename(folder, attic / f"{task}-{time.time_ns()}")
 
 
+def bases(place: Place, base: str) -> list[str]:
+    """The refs that a base's name stands for: the local branch, then what remotes have of it."""
+    remote = [ref for ref in place.objects.refs("refs/remotes/") if ref.split("/", 3)[3:] == [base]]
+    return [f"refs/heads/{base}", f"refs/remotes/{base}", *remote]
+
+
+def base_of_people(place: Place, task: Task) -> bool:
+    """Whether the commit that a task starts from is in its base, and that is no branch of a task: a pushed task can name any commit, with files of anybody."""
+    if f"/{place.settings.branch_prefix}" in f"/{task.base}":
+        return False
+    tips = (place.objects.tip(ref) for ref in bases(place, task.base))
+    return any(tip is not None and place.objects.is_ancestor(task.base_commit, tip) for tip in tips)
+
+
 def make_ready(
     place: Place,
     task: Task,
@@ -390,8 +405,9 @@ def go_on(
         task = apply_options(place, task, options)
         worktree = ensure_worktree(place, task, screen)
         if not worktree.ready_mark.exists():
-            touched = foreign or place.objects.commit(place.tip(name)).parents != (task.base_commit,)
-            make_ready(place, task, worktree, screen, engine if touched else None, copy=not foreign)
+            peoples = not foreign and base_of_people(place, task)
+            untouched = peoples and place.objects.commit(place.tip(name)).parents == (task.base_commit,)
+            make_ready(place, task, worktree, screen, None if untouched else engine, copy=peoples)
         workspace = workspace_of(place, task, worktree, engine)
         return Result(place, name, run(workspace, request, screen, lock, publish))
 

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import made
 import pytest
 from agent import executor, initializer, sessions, write_file
 from conftest import git
@@ -101,6 +102,29 @@ def test_the_thread_of_a_session_that_was_dropped_is_not_gone_on_with(agent_repo
     ended = autonomous(agent_repo, "resume", "todo", "--resume-last", "--delay", "0")
     assert f"the session of thread {thread} was dropped; a fresh one is started\n" in ended.err
     assert git(agent_repo, "show", "autonomous/todo:a") == "2"
+
+
+def test_a_pushed_task_that_starts_from_a_commit_of_its_own_gets_no_secrets_and_no_setup_outside_the_sandbox(
+    agent_repo: Path, area: Path, model: Server
+) -> None:
+    model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
+    git(agent_repo, "switch", "-qc", "hostile")
+    (agent_repo / ".worktreeinclude").write_text(".env\n")
+    (agent_repo / "setup.sh").write_text(f"touch {area}/outside\n")
+    git(agent_repo, "add", ".")
+    git(agent_repo, "commit", "-qm", "mine")
+    made.start(agent_repo, "todo", base="hostile", worktree=False)
+    text = git(agent_repo, "show", "autonomous/todo:.autonomous/todo/task.toml")
+    git(agent_repo, "switch", "-q", "autonomous/todo")
+    (agent_repo / ".autonomous/todo/task.toml").write_text(text.replace('"hostile"', '"main"') + "\n")
+    git(agent_repo, "commit", "-qa", "--amend", "--no-edit")
+    git(agent_repo, "switch", "-q", "main")
+    (agent_repo / ".gitignore").write_text(".env\n")
+    (agent_repo / ".env").write_text("secret\n")
+    git(agent_repo, "config", "autonomous.setup", "sh setup.sh")
+    ended = autonomous(agent_repo, "resume", "todo", "--delay", "0")
+    assert (ended.status, "(in the sandbox, since an agent's files are there)" in ended.err) == (0, True)
+    assert ((worktree_of(agent_repo) / ".env").exists(), (area / "outside").exists()) == (False, False)
 
 
 def test_a_persons_commits_and_uncommitted_edits_are_kept(agent_repo: Path, model: Server) -> None:
