@@ -31,7 +31,7 @@ _TICK = 0.1
 class Waiting:
     """The waits of one runner.
 
-    `delay`: seconds between two sessions. `eager`: a person asked for this runner, so its first session tries even while a limit is known. `announce` is told until when
+    `delay`: seconds between two sessions. `eager`: a person asked for this runner, so its first session tries at once, even while a limit is known. `announce` is told until when
     (epoch seconds) and why others have to know that it waits; `tick` how many seconds are left and why, again and again, and ends a wait by raising.
     """
 
@@ -91,9 +91,10 @@ class Waiting:
             self._wait(until - now, f"usage limit (other tasks cannot be told: {error}): {end.message}", told=True)
 
     def after_failure(self, failures: int, why: str) -> None:
-        """Wait the longer the more failures in a row there were. No delay comes on top of it."""
+        """Wait the longer the more failures in a row there were. No delay comes on top of it. An eager runner's own failures alone count, not what it found cut off."""
         self._rested = True
-        self._wait(model.backoff(failures, random.random()), why or "a failure", told=True)
+        if not self._eager:
+            self._wait(model.backoff(failures, random.random()), why or "a failure", told=True)
 
     def _wait(self, seconds: float, why: str, *, told: bool = False, over: Callable[[], bool] = lambda: False) -> None:
         until = time.time() + seconds

@@ -67,6 +67,16 @@ def test_a_failure_is_waited_for_instead_of_the_delay(account: Account) -> None:
     assert not waits.before_session()
 
 
+def test_what_an_earlier_runner_left_cut_off_is_not_waited_for_when_a_person_asks(account: Account) -> None:
+    waits, log = make(account, delay=300, eager=True)
+    waits.after_session()
+    waits.after_failure(1, "Codex was cut off in the middle of the turn")
+    assert not waits.before_session()
+    assert (log.announced, log.ticked) == ([], [])
+    with pytest.raises(Left):
+        waits.after_failure(2, "stream disconnected")
+
+
 @pytest.mark.parametrize(
     ("ahead", "waited"),
     [

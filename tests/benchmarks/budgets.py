@@ -52,6 +52,6 @@ BUDGETS: dict[str, Budget] = {
     "at-once": Budget("{n} tasks started at once: how many failed", "all", 0.0, "of"),
     "at-once-wall": Budget("{n} tasks started at once", "the same in as many repositories", 2.0),
     "committing": Budget("{n} tasks at work at once: sessions lost", "all", 0.0, "of"),
-    "recovery": Budget("resume after kill -9, until Codex runs", "resume of a paused task", None),
+    "recovery": Budget("resume after kill -9, until Codex runs", "resume of a paused task", 2.0),
     "real": Budget("a session of the real Codex", "codex exec alone", None),
 }
