@@ -11,7 +11,6 @@ from pathlib import Path
 
 from . import checklist, git, hostile, markdown, model, process, tasks
 from .errors import AutonomousError, UsageError
-from .git import Worktree
 from .journal import Journal
 from .model import Task
 from .screen import Screen
@@ -127,7 +126,8 @@ def take_over(
 ) -> str:
     """Make a task of `found`: its branch with the list and the notes, and its worktree. Returns its name; no session runs.
 
-    Everything is checked before anything is made. Raises AutonomousError and UsageError as `tasks.start` does.
+    Everything is checked before anything is made, and a failure after that, as of a setup command, leaves nothing behind. Raises AutonomousError and UsageError as
+    `tasks.start` does.
     """
     request = Request(flags={"checks": tuple(checks) or None})
     place = tasks.open_place(request.flags, ask, base=base or "HEAD")
@@ -150,27 +150,17 @@ def take_over(
         )
     place.repository.refuse_unsafe_filters()
     place.approvals.approve(place.repository.common_dir, model.approval_text(task))
-    worktree, lock = tasks.create(place, task)
-    with lock:
-        _commit(place, task, worktree, found)
-        if found.thread is not None:
-            _remember_thread(place, task, found.thread)
-        if tasks.base_of_people(place, task):  # else the next resume makes it ready, in the sandbox
-            tasks.make_ready(place, task, worktree, screen)
-    return task.name
-
-
-def _commit(place: Place, task: Task, worktree: Worktree, found: Found) -> None:
-    """The list and the notes as a commit of the person who imports them."""
     files = {task.list_file: found.list.encode(), task.progress_file: found.progress.encode()}
-    tip = place.objects.tip(place.ref(task.name))
-    assert tip is not None
-    tree = place.objects.with_files(place.objects.commit(tip).tree, files)
-    message = f"{task.name}: list and notes of run-session.sh\n"
-    place.objects.write_commit(place.ref(task.name), message, tree, [tip], identity=place.repository.identity())
-    worktree.set_entries(files)
-    for path, content in files.items():
-        hostile.write(worktree.path, path, content, attic=place.repository.make_state_dir("attic"))
+    worktree, lock = tasks.create(place, task, files, f"{task.name}: list and notes of run-session.sh\n")
+    with lock:
+        try:
+            if found.thread is not None:
+                _remember_thread(place, task, found.thread)
+            tasks.make_ready(place, task, worktree, screen)
+        except BaseException:
+            tasks.undo(place, task.name, worktree.path, place.tip(task.name), lock)
+            raise
+    return task.name
 
 
 def _remember_thread(place: Place, task: Task, thread: str) -> None:

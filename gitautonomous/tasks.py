@@ -11,7 +11,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from . import activity, base_settings, checklist, codex, config, doctor, git, hostile, listing, model, ready, states, stopping
+from . import (
+    activity,
+    base_settings,
+    checklist,
+    codex,
+    config,
+    doctor,
+    git,
+    hostile,
+    listing,
+    model,
+    ready,
+    states,
+    stopping,
+)
 from .account import Account
 from .config import Approvals, Settings
 from .errors import AutonomousError, NeedsPerson
@@ -257,13 +271,20 @@ class NameTaken(AutonomousError):
         )
 
 
-def create(place: Place, task: Task) -> tuple[Worktree, Held]:
-    """The start commit, the branch and the worktree, with the task's lock. On failure none of them stays. Raises NameTaken when another process was faster."""
+def create(
+    place: Place, task: Task, files: Mapping[str, bytes] | None = None, message: str = ""
+) -> tuple[Worktree, Held]:
+    """The start commit, the branch and the worktree, with the task's lock. On failure none of them stays. Raises NameTaken when another process was faster.
+
+    `files` (path: content) are in a commit with `message` on top of the start commit, from the branch's first moment on.
+    """
     repository, objects = place.repository, place.objects
     identity = repository.identity()
     path = repository.worktree_path(task.name, place.settings.worktree_root)
     tree = objects.with_files(objects.commit(task.base_commit).tree, {task.file: model.write_task(task).encode()})
     commit = objects.write_commit(None, model.start_message(task), tree, [task.base_commit], identity=identity)
+    if files:
+        commit = objects.write_commit(None, message, objects.with_files(tree, files), [commit], identity=identity)
     with repository.lock():
         if objects.tip(place.ref(task.name)) is not None:
             raise NameTaken(task.name)
@@ -279,11 +300,16 @@ def create(place: Place, task: Task) -> tuple[Worktree, Held]:
     try:
         return repository.add_worktree(path, place.branch(task.name)), lock
     except BaseException:
-        with suppress(AutonomousError):
-            repository.remove_worktree(path)
-        repository.delete_ref(place.ref(task.name), commit)
-        lock.close()
+        undo(place, task.name, path, commit, lock)
         raise
+
+
+def undo(place: Place, task: str, path: Path, commit: str, lock: Held) -> None:
+    """Take back what `create` made, as long as the branch is at `commit`."""
+    with suppress(AutonomousError):
+        place.repository.remove_worktree(path)
+    place.repository.delete_ref(place.ref(task), commit)
+    lock.close()
 
 
 def set_aside_local_files(repository: Repository, task: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,36 @@ def test_a_name_that_is_taken_is_refused_with_one_that_is_free(repo: Path) -> No
         "there is a task named 'todo' already", "git autonomous import .autonomous/todo --name todo-2"
     )
     assert autonomous(repo, "import", ".autonomous/todo", "--name", "todo-2").status == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_kill_leaves_either_nothing_or_the_whole_task(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    old_task(repo)
+    git_itself = shutil.which("git")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    kill = {"before": "kill -9 $PPID; exit", "after": f'{git_itself} "$@"; kill -9 $PPID; exit'}[when]
+    (programs / "git").write_text(f'#!/bin/sh\ncase "$*" in *" update-ref "*) {kill} ;; esac\nexec {git_itself} "$@"\n')
+    (programs / "git").chmod(0o755)
+    ended = autonomous(repo, "import", ".autonomous/todo", PATH=f"{programs}{os.pathsep}{os.environ['PATH']}")
+    assert ended.status == -signal.SIGKILL
+    if when == "before":
+        assert listed(repo) == []
+        assert autonomous(repo, "import", ".autonomous/todo").status == 0
+    (task,) = listed(repo)
+    assert [task[key] for key in ("name", "state", "done", "total")] == ["todo", "paused", 1, 2]
+    assert commits(repo, "main..autonomous/todo") == ["Start todo", "todo: list and notes of run-session.sh"]
+
+
+def test_a_setup_command_that_fails_leaves_nothing_behind(repo: Path) -> None:
+    old_task(repo)
+    git(repo, "config", "autonomous.setup", "echo no >&2; false")
+    ended = autonomous(repo, "import", ".autonomous/todo")
+    assert (ended.status, ended.out) == (1, "")
+    assert "error: the setup command 'echo no >&2; false' failed with exit status 1: no\n" in ended.err
+    assert git(repo, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+    assert git(repo, "worktree", "list").count("\n") == 0
+    git(repo, "config", "autonomous.setup", "true")
+    assert autonomous(repo, "import", ".autonomous/todo").status == 0
