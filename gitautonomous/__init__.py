@@ -18,7 +18,7 @@ The modules, by layers. A module imports only from its own layer and from those 
 
 commands (parse, one call into the layers below, render): cli, __main__, commands, manual, completion, reference,
     prose
-fleet (tasks on several machines): fleet, worker
+fleet (tasks on several machines): slurm, fleet, worker
 hooks (what git calls, and how it is answered): reactions, by_hand, calling, hooks
 decisions (what people do with tasks, the morning after): importing, merge, resolve, sync, review, report,
     decisions, removal, many, live, attach, layers, pull_request
