@@ -113,6 +113,7 @@ COMMANDS = [(("remove", "todo"), removed), (("merge", "todo"), merged), (("sync"
 Check = Callable[[Path], None]
 
 
+@pytest.mark.timeout(180 + 3600 // STRIDE)
 @pytest.mark.parametrize(("arguments", "check"), COMMANDS, ids=["remove", "merge", "sync"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_a_call_of_git_and_done_again(
