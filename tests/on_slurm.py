@@ -20,12 +20,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from conftest import GIT_CONFIG, git, make_repository
+from fleets import violations
 from program import PROGRAM
 
 from gitautonomous import lease, process, scripted
@@ -124,7 +126,7 @@ class Cluster:
         self._processes[name].kill()
         self._processes[name].wait()
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> Self:
         for name in ("slurmctld", *self.names):
             self.start(name)
         return self
@@ -171,11 +173,14 @@ class World:
         found = []
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
-                if entry.name.isdigit() and re.search(
-                    pattern, (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if (
+                    entry.name.isdigit()
+                    and re.search(
+                        pattern, (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    )
+                    and str(self.area) in (entry / "environ").read_bytes().decode(errors="replace")
                 ):
-                    if str(self.area) in (entry / "environ").read_bytes().decode(errors="replace"):
-                        found.append(int(entry.name))
+                    found.append(int(entry.name))
         return found
 
 
@@ -231,44 +236,6 @@ def void(_: object) -> None:
 
 
 KINDS = ("controller", "node", "worker", "codex", "remote")
-
-
-# -- what must hold ------------------------------------------------------------------------------------------------------------------------------
-
-
-def violations(bare: Path, tasks: Sequence[str]) -> Iterator[str]:
-    """What is wrong on the remote, in words. Its reflogs know every move of every ref."""
-    for task in tasks:
-        branch = f"refs/heads/autonomous/{task}"
-        found = lease.read(git(bare, "cat-file", "blob", f"{lease.REFS}{task}").encode())
-        tip = git(bare, "rev-parse", branch)
-        if found is None or found.state != "finished" or found.tip != tip:
-            yield f"{task} is {found.state if found else 'unreadable'}: {found.reason if found else ''}"
-        epochs: dict[str, int] = {}
-        for oid in reflog(bare, f"{lease.REFS}{task}"):
-            seen = lease.read(git(bare, "cat-file", "blob", oid).encode())
-            if seen is None:
-                yield f"{task} had a lease that cannot be read"
-            elif seen.tip:
-                epochs[seen.tip] = min(seen.epoch, epochs.get(seen.tip, seen.epoch))
-        moves = reflog(bare, branch)
-        for older, newer in zip(moves, moves[1:], strict=False):
-            if not ancestor(bare, older, newer):
-                yield f"{task} lost commits: {older} is not below {newer}"
-            if epochs[older] > epochs[newer]:
-                yield f"{task} has commits of epoch {epochs[newer]} above those of {epochs[older]}"
-        if moves[-1] != tip:
-            yield f"{task} is not where its last push left it"
-
-
-def reflog(bare: Path, ref: str) -> list[str]:
-    """Where a ref has been, oldest first."""
-    return [line.split(" ")[1] for line in (bare / "logs" / ref).read_text().splitlines()]
-
-
-def ancestor(bare: Path, older: str, newer: str) -> bool:
-    argv = ["git", "-C", str(bare), "merge-base", "--is-ancestor", older, newer]
-    return subprocess.run(argv, check=False).returncode == 0
 
 
 # -- the run -------------------------------------------------------------------------------------------------------------------------------------
