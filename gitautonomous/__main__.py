@@ -44,16 +44,20 @@ def show_list(common_dir: str, as_json: bool) -> int:
 
             print(json.dumps({"schema": 1, "tasks": [listing.to_json(task) for task in found]}, indent=2))
         elif found:
-            setting = settings.get("color.autonomous", settings.get("color.ui", "auto"))
-            sys.stdout.write(
-                show.list_table(
-                    found,
-                    width=show.columns(sys.stdout, os.environ),
-                    colour=show.colour(sys.stdout, os.environ, setting),
-                    ascii=not show.unicode(sys.stdout),
-                    now=now,
-                )
+            text = show.list_table(
+                found,
+                width=show.columns(sys.stdout, os.environ),
+                colour=show.colour_of_output(sys.stdout, os.environ, settings),
+                ascii=not show.unicode(sys.stdout),
+                now=now,
             )
+            if show.fits(text, sys.stdout):
+                sys.stdout.write(text)
+            else:
+                from . import pager
+                from .git import Repository
+
+                pager.write(text, sys.stdout, Repository.discover())
         else:
             print('No tasks yet. Start one: git autonomous start "GOAL"', file=sys.stderr)
         sys.stdout.flush()

@@ -95,7 +95,7 @@ def settings(git: Git) -> dict[str, str]:
     """The few settings that a listing obeys, by lower-case key."""
     found = {}
     for entry in git.output(
-        "config", "-z", "--get-regexp", r"^(autonomous\.branchprefix|color\.(ui|autonomous))$"
+        "config", "-z", "--get-regexp", r"^(autonomous\.branchprefix|color\.(ui|autonomous|pager))$"
     ).split(b"\0"):
         key, _, value = entry.decode("utf-8", "replace").partition("\n")
         if key:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,24 +11,48 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO, cast
 
-from . import process
-from .git import Repository
+from . import process, show
+from .git import CONFIG, Repository, find_git, parse_config, text
 
 YES, NO = ("true", "yes", "on", "1", ""), ("false", "no", "off", "0")
+NAMES = ("autonomous",)
+"""Whose setting `pager.<name>` holds for what is output of no other command's kind."""
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def command(repository: Repository, environ: Mapping[str, str], names: Sequence[str] = ()) -> str | None:
+def write(shown: str, stdout: TextIO, repository: Repository | None = None) -> None:
+    """Print a whole text, through the pager where it does not fit on the terminal. `repository`: where it is known already."""
+    if show.fits(shown, stdout):
+        stdout.write(shown)
+        return
+    chosen = command(repository, os.environ, NAMES)
+    if chosen is not None and settings(repository).get("color.pager", "true").lower() in NO:
+        shown = _COLOURS.sub("", shown)
+    with output(stdout, chosen, repository.main_root if repository is not None else Path("/")) as out:
+        out.write(shown)
+
+
+def settings(repository: Repository | None) -> dict[str, str]:
+    """git's settings by lower-case key; `repository` is None outside of every one."""
+    if repository is not None:
+        return {key: value for _, key, value in repository.config()}
+    return {key: value for _, key, value in parse_config(process.run([find_git(), "config", *CONFIG]).stdout)}
+
+
+def command(repository: Repository | None, environ: Mapping[str, str], names: Sequence[str] = ()) -> str | None:
     """The shell command of the pager, None for no pager: GIT_PAGER, `pager.<name>`, then what git says (core.pager, PAGER, the one that git was built with).
 
     `names`: of the commands that the output is like; the first with a setting counts, and `pager.<name>` may also be a yes or a no.
     """
-    values = {key: value for _, key, value in repository.config()}
+    values = settings(repository)
     own = next((values[f"pager.{name}"] for name in names if f"pager.{name}" in values), "true")
     if own.lower() in NO:
         return None
     chosen = environ.get("GIT_PAGER", own if own.lower() not in YES else None)
     if chosen is None:
-        chosen = repository.run("var", "GIT_PAGER").removesuffix("\n")
+        told = repository.call("var", "GIT_PAGER") if repository else process.run([find_git(), "var", "GIT_PAGER"])
+        chosen = text(told.stdout).removesuffix("\n")
     return chosen if chosen not in ("", "cat") else None
 
 
@@ -61,8 +86,3 @@ def output(stdout: TextIO, pager: str | None, folder: Path) -> Iterator[TextIO]:
                 running.stdin.close()
         running.wait()
         signal.signal(signal.SIGINT, before)
-
-
-def in_use() -> bool:
-    """Whether git has put a pager behind our standard output already (`pager.autonomous`)."""
-    return os.environ.get("GIT_PAGER_IN_USE", "") in ("true", "1")

@@ -50,6 +50,7 @@ _ASCII = str.maketrans(
     | {"✓": "+", "✗": "x", "‘": "'", "’": "'", "“": '"', "”": '"'}
 )
 _GAP = "  "
+_NO_COLOUR = ("never", "false", "no", "off", "0")
 _LEAST_FLEXIBLE = 12
 
 
@@ -226,7 +227,15 @@ def colour(stream: TextIO, environ: Mapping[str, str], setting: str = "auto") ->
     setting = setting.lower()
     if setting == "always":
         return True
-    return setting not in ("never", "false", "no", "off", "0") and terminal(stream, environ)
+    return setting not in _NO_COLOUR and terminal(stream, environ)
+
+
+def colour_of_output(stream: TextIO, environ: Mapping[str, str], settings: Mapping[str, str]) -> bool:
+    """As `colour`, by git's settings (lower-case keys): color.autonomous, else color.ui; and color.pager where git has put a pager behind the stream."""
+    setting = settings.get("color.autonomous", settings.get("color.ui", "auto"))
+    if environ.get("GIT_PAGER_IN_USE") in ("true", "1") and setting.lower() not in _NO_COLOUR:
+        setting = "never" if settings.get("color.pager", "").lower() in _NO_COLOUR else "always"
+    return colour(stream, environ, setting)
 
 
 def unicode(stream: TextIO) -> bool:
@@ -247,6 +256,14 @@ def columns(stream: TextIO, environ: Mapping[str, str]) -> int | None:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
         return None
+
+
+def fits(text: str, stream: TextIO) -> bool:
+    """Whether a text needs no pager: it fits on the screen, or the stream is no terminal."""
+    try:
+        return text.count("\n") < os.get_terminal_size(stream.fileno()).lines
+    except (OSError, ValueError):
+        return True
 
 
 def next_command(name: str, state: str) -> str:

@@ -6,10 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import made
 import pytest
 from conftest import git
+from program import PROGRAM, autonomous
+from terminals import terminal
 
 from gitautonomous import pager
 from gitautonomous.git import Repository
@@ -95,3 +99,56 @@ def test_without_a_pager_it_is_standard_output(capsys: pytest.CaptureFixture[str
         out.write("plain\n")
         assert signal.getsignal(signal.SIGINT) is before
     assert capsys.readouterr().out == "plain\n"
+
+
+MARKED = "sed 's/^/paged: /'"
+
+
+def shown_on_terminal(
+    repo: Path, *command: str, rows: int = 5, program: Sequence[str] = PROGRAM, **environ: str
+) -> str:
+    """What a command shows on a terminal of so many rows."""
+    with terminal(columns=100, rows=rows) as screen:
+        assert screen.finish(screen.run(repo, command, program=program, **environ)) == 0
+        return screen.shown.replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("command", [("list",), ("status", "one"), ("review", "one", "-I"), ("config", "list")])
+def test_what_does_not_fit_on_the_screen_goes_through_the_pager(repo: Path, command: Sequence[str]) -> None:
+    for name in ("one", "two", "three", "four"):
+        made.finished(repo, name, {name: "1\n"}, worktree=False)
+    plain = shown_on_terminal(repo, *command, rows=60, GIT_PAGER=MARKED)
+    assert "paged: " not in plain
+    assert shown_on_terminal(repo, *command, GIT_PAGER=MARKED) == "".join(
+        f"paged: {line}" for line in plain.splitlines(keepends=True)
+    )
+    assert shown_on_terminal(repo, *command, GIT_PAGER="") == plain
+    git(repo, "config", "pager.autonomous", MARKED)
+    git(repo, "config", "color.pager", "false")
+    assert "\npaged: " in shown_on_terminal(repo, *command)
+    assert "\x1b[" not in shown_on_terminal(repo, *command)
+    git(repo, "config", "pager.autonomous", "false")
+    assert shown_on_terminal(repo, *command) == plain
+
+
+def test_a_log_goes_through_the_pager_as_gits_does(repo: Path) -> None:
+    made.finished(repo, "one", {"a": "1\n"}, worktree=False)
+    folder = repo / ".git/autonomous/tasks/one/sessions"
+    folder.mkdir(parents=True)
+    (folder / "001.jsonl").write_text('{"type":"item.completed","item":{"type":"agent_message","text":"Done."}}\n')
+    assert "paged: " in shown_on_terminal(repo, "log", "one", rows=60, GIT_PAGER=MARKED)
+    assert "paged: " not in shown_on_terminal(repo, "log", "one", "--follow", GIT_PAGER=MARKED)
+    assert autonomous(repo, "log", "one", GIT_PAGER=MARKED).out.count("paged: ") == 0
+
+
+def test_gits_own_option_and_setting_hold(repo: Path, git_on_path: str) -> None:
+    for name in ("one", "two", "three", "four"):
+        made.finished(repo, name, {name: "1\n"}, worktree=False)
+    command = ("autonomous", "list")
+    plain = shown_on_terminal(repo, *command, rows=60, program=[git_on_path])
+    assert shown_on_terminal(repo, "--no-pager", *command, program=[git_on_path], PAGER=MARKED) == plain
+    git(repo, "config", "pager.autonomous", MARKED)
+    by_git = shown_on_terminal(repo, *command, rows=60, program=[git_on_path])
+    assert by_git == "".join(f"paged: {line}" for line in plain.splitlines(keepends=True))
+    git(repo, "config", "color.pager", "false")
+    assert "\x1b[" not in shown_on_terminal(repo, *command, program=[git_on_path])

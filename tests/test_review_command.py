@@ -164,7 +164,7 @@ def test_the_users_pager_gets_the_diff_in_the_users_colours(task: Fabricated, tm
     shown = (tmp_path / "show").read_text()
     assert shown.startswith("\x1b[1msession 2 of todo\x1b[m\n")
     assert "\x1b[1;36m+\x1b[m\x1b[1;36ma\x1b[m\n" in shown
-    with terminal() as screen:
+    with terminal(rows=5) as screen:
         program = screen.run(task.repo, ["review", "todo", "-I"])
         assert screen.finish(program) == 0
     assert (tmp_path / "core").read_text().startswith("\x1b[1mtodo\x1b[m: \x1b[32mfinished\x1b[m\n")

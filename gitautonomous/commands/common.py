@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,10 +31,22 @@ def ask(text: str, question: str) -> bool:
 
 def colour_setting(place: Place) -> str:
     """color.autonomous, else color.ui, as git resolves them."""
-    for _, key, value in reversed(place.repository.config()):
-        if key in ("color.autonomous", "color.ui"):
-            return str(value)
-    return "auto"
+    values = {key: value for _, key, value in place.repository.config()}
+    return values.get("color.autonomous", values.get("color.ui", "auto"))
+
+
+def pager_for(place: Place, *names: str) -> str | None:
+    """The command of the pager for output like that of the commands `names`, None where standard output is no terminal or the user wants none."""
+    from .. import pager
+
+    return pager.command(place.repository, os.environ, names) if sys.stdout.isatty() else None
+
+
+def coloured(place: Place, pager: str | None = None) -> bool:
+    """Whether standard output gets colours. `pager`: what we put behind it ourselves."""
+    values = {key: value for _, key, value in place.repository.config()}
+    environ = {**os.environ, "GIT_PAGER_IN_USE": "true"} if pager is not None else os.environ
+    return show.colour_of_output(sys.stdout, environ, values)
 
 
 def print_json(value: object) -> None:

@@ -6,13 +6,14 @@ import os
 import sys
 import time
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
 
 from .. import show
 from ..errors import UsageError
-from .common import AsJson, TaskName, colour_setting, print_json
+from .common import AsJson, TaskName, coloured, pager_for, print_json
 
 
 def list_tasks(
@@ -49,7 +50,7 @@ def status(
     as_json: AsJson = False,
 ) -> int:
     """Show one task in full: goal, items, sessions, checks."""
-    from .. import forecast, tasks
+    from .. import forecast, pager, tasks
 
     place = tasks.open_place({}, None)
     known = tasks.status(place, task if task is not None else tasks.default_task(place))
@@ -57,17 +58,16 @@ def status(
         print_json({"schema": 1, "task": known})
         return 0
     ahead = forecast.described(place.repository.common_dir, known)
-    sys.stdout.write(
-        show.status_text(
-            known | {"now": at_work(known), "conflicts": ahead},
-            known["sessions_run"],  # type: ignore[arg-type]
-            known["items"],  # type: ignore[arg-type]
-            width=show.columns(sys.stdout, os.environ),
-            colour=show.colour(sys.stdout, os.environ, colour_setting(place)),
-            ascii=not show.unicode(sys.stdout),
-            now=time.time(),
-        )
+    text = show.status_text(
+        known | {"now": at_work(known), "conflicts": ahead},
+        known["sessions_run"],  # type: ignore[arg-type]
+        known["items"],  # type: ignore[arg-type]
+        width=show.columns(sys.stdout, os.environ),
+        colour=coloured(place),
+        ascii=not show.unicode(sys.stdout),
+        now=time.time(),
     )
+    pager.write(text, sys.stdout, place.repository)
     return 0
 
 
@@ -88,27 +88,28 @@ def log(
     ] = False,
 ) -> int:
     """Show what the agent did, from the transcripts on this machine."""
-    from .. import stopping, tasks, transcript
+    from .. import pager, stopping, tasks, transcript
 
     place = tasks.open_place({}, None)
     name = task if task is not None else tasks.default_task(place, running=follow)
-    colour = show.colour(sys.stdout, os.environ, colour_setting(place))
-    shown = False
     directory = place.repository.task_dir(name)
     worktree = place.repository.worktree_of(place.branch(name))
+    command = None if follow else pager_for(place, *pager.NAMES)
     rendered = transcript.lines(
         lambda: tasks.transcripts(place, name),
         follow=follow,
-        colour=colour,
+        colour=coloured(place, command),
         ascii=not show.unicode(sys.stdout),
         root=str(worktree.path) if worktree else "",
         stop=lambda: not stopping.busy(directory),
     )
-    for line in rendered:
-        shown = True
-        sys.stdout.write(line)
-        if follow:
-            sys.stdout.flush()
-    if not shown:
+    first = next(rendered, None)
+    if first is None:
         print(f"There is no transcript of '{name}' on this machine.", file=sys.stderr)
+        return 0
+    with pager.output(sys.stdout, command, place.repository.main_root) as out:
+        for line in chain([first], rendered):
+            out.write(line)
+            if follow:
+                out.flush()
     return 0

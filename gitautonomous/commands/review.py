@@ -11,7 +11,7 @@ import typer
 
 from .. import show
 from ..errors import AutonomousError, NeedsPerson, UsageError
-from .common import AsJson, colour_setting, print_json
+from .common import AsJson, coloured, pager_for, print_json
 
 if TYPE_CHECKING:
     from ..decisions import Decisions, Plan
@@ -81,18 +81,11 @@ class Desk:
     place: Place
     name: str
 
-    def style(self) -> Style:
-        from .. import pager
+    def style(self, pager: str | None = None) -> Style:
         from ..report import Style
 
-        setting = colour_setting(self.place)
-        if pager.in_use() and setting == "auto":
-            setting = "always"
-        return Style(
-            show.columns(sys.stdout, os.environ),
-            show.colour(sys.stdout, os.environ, setting),
-            not show.unicode(sys.stdout),
-        )
+        width = show.columns(sys.stdout, os.environ)
+        return Style(width, coloured(self.place, pager), not show.unicode(sys.stdout))
 
     def show(self) -> None:
         """The task, in the user's pager."""
@@ -100,31 +93,23 @@ class Desk:
         from .. import review as reviewing
 
         text = report.review_text(reviewing.review(self.place, self.name), self.style())
-        with pager.output(sys.stdout, self._pager("autonomous"), self.place.repository.main_root) as out:
-            out.write(text)
+        pager.write(text, sys.stdout, self.place.repository)
 
     def show_step(self, which: str) -> None:
         """A session with its diff, in the user's pager."""
         from .. import pager, patch, report
         from .. import review as reviewing
 
-        step, style = reviewing.review_step(self.place, self.name, which), self.style()
+        command = pager_for(self.place, *pager.NAMES, "show", "diff")
+        step, style = reviewing.review_step(self.place, self.name, which), self.style(command)
         diff = patch.lines(
             self.place.repository, step.row.step.parent, step.row.step.commit.oid,
             without=f".autonomous/{self.name}", colour=style.colour,
         )  # fmt: skip
-        command = self._pager("autonomous", "show", "diff")
         with pager.output(sys.stdout, command, self.place.repository.main_root) as out:
             out.write(report.step_text(step, style) + "\n")
             for line in diff:
                 out.write(line)
-
-    def _pager(self, *names: str) -> str | None:
-        from .. import pager
-
-        if not sys.stdout.isatty():
-            return None
-        return pager.command(self.place.repository, os.environ, names)
 
     # -- decisions -----------------------------------------------------------------------------------------------------------------------------
 

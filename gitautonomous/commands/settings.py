@@ -34,7 +34,7 @@ def get(key: Key, show_origin: ShowOrigin = False) -> int:
     from .. import config, layers
 
     setting = config.find(key)
-    print_lines(layers.read_here(), setting, show_origin=show_origin)
+    print(*lines_of(layers.read_here(), setting, show_origin=show_origin), sep="\n")
     return 0
 
 
@@ -70,14 +70,18 @@ def unset(key: Key, everywhere: Global = False, worktree: Worktree = False, shar
 
 def list_settings(show_origin: ShowOrigin = False, as_json: AsJson = False) -> int:
     """Show every setting with the value that holds here."""
-    from .. import config, layers
+    from .. import config, layers, pager
 
     here = layers.read_here()
     if as_json:
         print_json({"schema": 1, "settings": [as_object(here, setting) for setting in config.SETTINGS]})
     else:
-        for setting in config.SETTINGS:
-            print_lines(here, setting, f"{setting.key}=", show_origin=show_origin)
+        lines = [
+            line
+            for setting in config.SETTINGS
+            for line in lines_of(here, setting, f"{setting.key}=", show_origin=show_origin)
+        ]
+        pager.write("".join(f"{line}\n" for line in lines), sys.stdout, here.repository)
     if ignored := here.ignored():
         print(
             f"{config.TOML_NAME} also sets {', '.join(ignored)}: not in effect before you allowed it, "
@@ -87,13 +91,12 @@ def list_settings(show_origin: ShowOrigin = False, as_json: AsJson = False) -> i
     return 0
 
 
-def print_lines(here: Here, setting: Setting, before: str = "", *, show_origin: bool) -> None:
+def lines_of(here: Here, setting: Setting, before: str = "", *, show_origin: bool) -> list[str]:
     """One line, or one for each of several commands: origin and tab, `before`, value."""
     from ..config import render
 
     origin = f"{here.loaded.origins[setting.field]}\t" if show_origin else ""
-    for line in render(value_of(here, setting)).split("\n"):
-        print(f"{origin}{before}{show.clean(line)}")
+    return [f"{origin}{before}{show.clean(line)}" for line in render(value_of(here, setting)).split("\n")]
 
 
 def value_of(here: Here, setting: Setting) -> object:
