@@ -15,7 +15,13 @@ from agent import executor, initializer, sessions, write_file
 from conftest import git
 from program import autonomous, commits, running
 
+from gitautonomous.config import Settings
+from gitautonomous.git import Repository
+from gitautonomous.lease import Hold, Moved, Remote, Who
+from gitautonomous.model import Options, Task
+from gitautonomous.objects import Objects
 from gitautonomous.scripted import Server
+from gitautonomous.worker import refusal
 
 pytestmark = pytest.mark.usefixtures("codex_home")
 
@@ -76,3 +82,189 @@ def test_a_submitted_task_is_worked_off_elsewhere_and_every_session_is_pushed(
         "Start todo", "todo: task list of 2 items", "todo: write a", "todo: write b",
     ]  # fmt: skip
     assert git(worker, "branch", "--list", "autonomous/*") == ""  # all of it is on the remote
+
+
+def hanging(*commands: str) -> list[Any]:
+    return [{"exec": [*commands, "echo here > started; sleep 300"]}, {"say": "never"}]
+
+
+def in_worktree(clone: Path, name: str) -> Callable[[], bool]:
+    return (clone.parent / "repo.autonomous" / "todo" / name).exists
+
+
+def test_a_worker_that_is_told_to_stop_commits_and_hands_over(
+    agent_repo: Path, bare: Path, model: Server, wait_until: Callable[..., None]
+) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a"]),
+            hanging("echo half > a"),
+            executor("todo", "write a", write_file("a", "whole")),
+        )
+    )
+    autonomous(agent_repo, *GOAL)
+    first, second = machine(bare, "first"), machine(bare, "second")
+    with running(first, "worker") as worker:
+        wait_until(in_worktree(first, "started"), 60)
+        worker.send_signal(signal.SIGTERM)
+        _, said = worker.communicate()
+    assert (worker.returncode, said.decode().splitlines()) == (
+        143,
+        ["todo: claimed, epoch 1", "todo: 'todo' was interrupted; everything it did is committed"],
+    )
+    (task,) = fleet(agent_repo)
+    assert (task["state"], task["reason"], task["sessions"]) == ("queued", "handed over", 2)
+    assert git(bare, "show", "autonomous/todo:a") == "half"
+    ended = autonomous(second, "worker", "--task", "todo")
+    assert (ended.status, ended.err.splitlines()) == (
+        0,
+        ["todo: claimed, epoch 2", "todo: finished, all 1 items are ticked"],
+    )
+    assert git(bare, "show", "autonomous/todo:a") == "whole"
+
+
+def test_a_worker_that_lost_its_lease_stops_its_agent_and_keeps_its_work_here(
+    agent_repo: Path, bare: Path, model: Server, wait_until: Callable[..., None]
+) -> None:
+    model.play(sessions(initializer("todo", ["write a"]), hanging("echo mine > a")))
+    autonomous(agent_repo, *GOAL)
+    robbed = machine(bare, "robbed")
+    with running(robbed, "worker", "--once", env={**os.environ, "GIT_AUTONOMOUS_LEASE_TERM": "3"}) as worker:
+        wait_until(in_worktree(robbed, "started"), 60)
+        repository = Repository.discover(machine(bare, "thief"))
+        hub = Remote(repository, Objects(repository.common_dir), "origin")
+        tip = git(bare, "rev-parse", "autonomous/todo")
+
+        def stolen() -> bool:
+            try:
+                Hold(hub, "todo").claim(hub.look()["todo"], Who("x", "thief"), 600, "refs/heads/autonomous/todo", tip)
+            except Moved:
+                return False  # the owner renewed it at this very moment
+            return True
+
+        wait_until(stolen)
+        _, said = worker.communicate()
+    kept = "refs/autonomous/backup/todo/1"
+    assert (worker.returncode, said.decode().splitlines()) == (
+        1,
+        [
+            "todo: claimed, epoch 1",
+            "todo: the lease of 'todo' is lost: thief has it (epoch 2); its agent is stopped",
+            (
+                "todo: the lease of 'todo' is lost: thief has it (epoch 2); "
+                f"what this worker did and could not push is kept at {kept}"
+            ),
+        ],
+    )
+    assert git(bare, "rev-parse", "autonomous/todo") == tip
+    assert git(robbed, "show", f"{kept}:a") == "mine"
+    assert git(robbed, "branch", "--list", "autonomous/*") == ""
+
+
+def test_killed_with_everything_a_worker_goes_on_in_the_same_clone_at_once(
+    agent_repo: Path, bare: Path, model: Server, wait_until: Callable[..., None]
+) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a"]),
+            hanging("echo half > a"),
+            executor("todo", "write a", write_file("b", "1")),
+        )
+    )
+    autonomous(agent_repo, *GOAL)
+    clone = machine(bare, "worker")
+    with running(clone, "worker") as worker:
+        wait_until(in_worktree(clone, "started"), 60)
+        (runner,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+        (agent,) = Path(f"/proc/{runner}/task/{runner}/children").read_text().split()
+        for victim in (worker.pid, int(runner), int(agent)):
+            os.kill(victim, signal.SIGKILL)
+        worker.communicate()
+    ended = autonomous(clone, "worker", "--once")
+    assert (ended.status, ended.err.splitlines()) == (
+        0,
+        ["todo: claimed, epoch 2", "todo: finished, all 1 items are ticked"],
+    )
+    assert git(bare, "show", "autonomous/todo:a") == "half"
+
+
+# -- without an agent ------------------------------------------------------------------------------------------------------------------------------
+
+
+def task(options: Options, *proposed: str) -> Task:
+    return Task("todo", "goal", "main", "0" * 40, "2026-01-01T00:00:00Z", options, proposed)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (Options(checks=("make test",), model="gpt-6", max_sessions=3), ""),
+        (Options(network=True), "it asks for full access, which a worker never gives"),
+        (Options(config=("sandbox_mode=x",)), "it brings settings for Codex (-c), which a worker never takes"),
+        (Options(profile="wide"), "it names a Codex profile, which a worker never takes"),
+        (Options(sandbox_network=True), "it asks for the network, and autonomous.workerNetwork is not set"),
+        (Options(checks=("make test", "curl x")), "its check 'curl x' is not among autonomous.workerChecks"),
+    ],
+)
+def test_a_pushed_task_gets_only_what_the_worker_allows(options: Options, reason: str) -> None:
+    assert refusal(task(options), Settings(worker_checks=("make *",))) == reason
+
+
+def test_the_worker_may_allow_any_check_and_the_network_in_the_sandbox() -> None:
+    assert refusal(task(Options(checks=("x",), sandbox_network=True), "y"), Settings(worker_network=True)) == ""
+
+
+def test_a_task_that_was_only_pushed_is_never_taken(agent_repo: Path, bare: Path, model: Server) -> None:
+    model.play(sessions(initializer("private", ["write a"])))
+    autonomous(agent_repo, "start", "Private", "--name", "private", "--plan")
+    git(agent_repo, "push", "--quiet", "origin", "autonomous/private")
+    assert fleet(agent_repo) == []
+    ended = autonomous(agent_repo, "submit", "--task", "private")
+    assert (ended.status, ended.out) == (0, "private: queued on origin\n"), ended.err
+    (task,) = fleet(agent_repo)
+    assert (task["name"], task["state"], task["done"], task["total"], task["sessions"]) == (
+        "private",
+        "queued",
+        0,
+        1,
+        1,
+    )
+    ended = autonomous(agent_repo, "submit", "--withdraw", "private")
+    assert (ended.status, ended.out, fleet(agent_repo)) == (0, "private: taken back from the fleet\n", [])
+
+
+def test_names_are_told_apart_on_the_remote(agent_repo: Path, bare: Path) -> None:
+    other = machine(bare, "other")
+    assert autonomous(agent_repo, "submit", "Do it").out == "do-it: queued on origin\n"
+    assert autonomous(other, "submit", "Do it").out == "do-it-2: queued on origin\n"
+    ended = autonomous(other, "submit", "Do it", "--name", "do-it")
+    assert (ended.status, ended.err.splitlines()[0]) == (1, "error: there is a task named 'do-it' already")
+
+
+def test_what_cannot_be_done_is_said(agent_repo: Path, bare: Path) -> None:
+    cases = {
+        ("list", "--remote", "nowhere"): (2, "git knows no remote 'nowhere' here", "git autonomous list --remote origin"),
+        ("submit", "x", "--task", "y"): (2, "GOAL, --task and --withdraw exclude each other", "git autonomous submit -h"),
+        ("submit", "--withdraw", "y"): (1, "origin has no task 'y' of a fleet", "git autonomous list --remote origin"),
+        ("submit", "--task", "y"): (1, "there is no task 'y', neither here nor on origin", "git autonomous list"),
+        ("worker", "--idle", "soon"): (
+            2, "--idle must be a duration such as 90, 10m or 2h, not 'soon'", "git autonomous worker --idle 10m",
+        ),
+        ("fleet", "start"): (2, "say how many: --workers N, or --per-task", "git autonomous fleet start --workers 4"),
+    }  # fmt: skip
+    for arguments, (status, message, hint) in cases.items():
+        ended = autonomous(agent_repo, *arguments)
+        assert (ended.status, ended.err) == (status, f"error: {message}\nhint: {hint}\n")
+
+
+def test_doctor_says_whether_a_remote_is_fit(agent_repo: Path, bare: Path) -> None:
+    def findings() -> list[tuple[str, bool | None]]:
+        found = json.loads(autonomous(agent_repo, "doctor", "--remote", "origin", "--json").out)["findings"]
+        return [(each["name"], each["ok"]) for each in found if each["name"] in ("remote", "leases", "atomic")]
+
+    assert findings() == [("remote", True), ("leases", True), ("atomic", True)]
+    git(bare, "config", "receive.hideRefs", "refs/autonomous")
+    assert findings() == [("remote", True), ("leases", None), ("atomic", True)]
+    git(bare, "config", "receive.advertiseAtomic", "false")
+    assert findings() == [("remote", True), ("leases", False)]
+    assert git(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
