@@ -99,7 +99,8 @@ class Repository:
         if done.returncode:
             reason = text(done.stderr).strip().splitlines()
             if reason and "not a git repository" not in reason[0]:
-                raise AutonomousError(reason[0].removeprefix("fatal: "))
+                advice = next((line.strip() for line in reason if line.startswith("\t")), "cd ..    # then try again")
+                raise AutonomousError(reason[0].removeprefix("fatal: "), advice)
             raise AutonomousError(
                 "not a git repository (or any of the parent directories)",
                 "git init && git commit --allow-empty -m 'First commit'",

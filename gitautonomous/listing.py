@@ -30,7 +30,10 @@ def find_common_dir() -> str | None:
         for name in ("GIT_DIR", "GIT_COMMON_DIR", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
     ):
         return None
-    folder = os.getcwd()
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError:
+        return None
     while True:
         dot_git = os.path.join(folder, ".git")
         if os.path.isdir(dot_git):

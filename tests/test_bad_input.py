@@ -38,6 +38,15 @@ def test_no_repository(tmp_path: Path) -> None:
     assert_refused(autonomous(tmp_path, "list"), 1, message, "git init && git commit --allow-empty -m 'First commit'")
 
 
+@pytest.mark.parametrize("command", ["list", "status"])
+def test_a_folder_that_is_gone(repo: Path, command: str) -> None:
+    """Such as the worktree of a task that was merged meanwhile."""
+    script = f'mkdir gone && cd gone && rmdir ../gone && exec {" ".join(PROGRAM)} {command}'
+    done = subprocess.run(["sh", "-c", script], cwd=repo, capture_output=True, text=True, check=False)
+    message = "Unable to read current working directory: No such file or directory"
+    assert_refused(Ended(done.returncode, done.stdout, done.stderr), 1, message, "cd .. # then try again")
+
+
 def test_a_branch_without_a_commit(tmp_path: Path) -> None:
     repo = tmp_path / "repo"
     repo.mkdir()
