@@ -27,7 +27,7 @@ sessions (the runner, and how a session becomes one commit): runner, waiting, cl
     backup, demo, doctor, workspace, detach, stopping, guard, journal, ready, activity
 engine (Codex: found, called, followed, understood, shown): supervision, rollout, codex, ends, prompt, screen,
     transcript, events, scripted
-git (repositories, trees and merges): lease, base_settings, absorbed, replay, moving, hazards, patch, pager, threeway, trees, git,
+git (repositories, trees and merges): lease, base_settings, origins, absorbed, replay, moving, hazards, patch, pager, threeway, trees, git,
     objects, nested, filters, trusted
 values (pure: values in, values out): listing, conflicts, tracking, listform, checklist, markdown, model, runs,
     toml, config, resources

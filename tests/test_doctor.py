@@ -405,7 +405,7 @@ def test_a_wrong_setting_is_a_finding(agent_repo: Path, codex_home: Path, monkey
         Finding(
             "settings",
             False,
-            "git config (local): delay must be a duration such as 90, 10m or 2h30m (0: none), not 'soon'",
+            f"{agent_repo}/.git/config, line 7: delay must be a duration such as 90, 10m or 2h30m (0: none), not 'soon'",
             "git config --local autonomous.delay 10m",
         )
     ]

@@ -266,3 +266,26 @@ def test_settings_of_the_repository_stay_while_a_task_is_worked_on(repo: Path) -
             )
         assert autonomous(repo, "config", "set", "--global", "delay", "1") == Ended(0, "", "")
     assert autonomous(repo, "config", "set", "delay", "1") == Ended(0, "", "")
+
+
+def test_a_wrong_value_in_git_config_is_named_with_its_file_and_line(repo: Path, home: Path, tmp_path: Path) -> None:
+    def told(folder: Path) -> str:
+        ended = autonomous(folder, "config", "list")
+        assert (ended.status, ended.out) == (2, "")
+        return ended.err.splitlines()[0]
+
+    config = repo / ".git" / "config"
+    before = config.read_text()
+    lines = before.count("\n")
+    config.write_text(f"{before}[other]\n\tdelay = x\n[Autonomous] delay = 1\n\tcheck = y\n\tDelay = soon ; or late\n")
+    where = f"error: {config}, line {lines + 4}"
+    assert told(repo) == f"{where}: there is no setting autonomous.check, did you mean autonomous.checks?"
+    config.write_text(config.read_text().replace("\tcheck = y\n", "\n"))
+    must = "delay must be a duration such as 90, 10m or 2h30m (0: none), not 'soon'"
+    assert told(repo) == f"error: {config}, line {lines + 5}: {must}"
+    config.write_text(before)
+    included = home / "more"
+    included.write_text('[autonomous "x"]\n[autonomous]\n\n\tdelay = soon\n')
+    git(repo, "config", "--global", "include.path", "more")
+    for folder in (repo, tmp_path):
+        assert told(folder) == f"error: {included}, line 4: {must}"
