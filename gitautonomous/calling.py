@@ -51,12 +51,7 @@ class Here:
 
     def feed(self, data: bytes, *arguments: str) -> bytes:
         """What git makes of `data` on its standard input; it has to read all of that before it writes more than a pipe holds."""
-        ours, theirs = os.pipe()
-        pid, output = self.git.start(*arguments, stdin=ours)
-        os.close(ours)
-        with open(theirs, "wb") as file:
-            file.write(data)
-        return self.git.finish(pid, output)
+        return self.git.asked(*arguments, input=data)[0]
 
     def text(self, name: str) -> str:
         """A blob by its name (HEAD:path, or :path in the index), "" where there is none."""

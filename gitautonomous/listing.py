@@ -1,7 +1,7 @@
 """Every task of a repository with its state, read from the refs in one go.
 
 Light on purpose, like states.py: one `git for-each-ref` gives nearly everything, since each session's commit carries its own summary. Only for tips that a person made
-are objects read, by one `git cat-file --batch`. Never a process per task.
+are objects read, by one `git cat-file --batch-command`. Never a process per task.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import time
 
-from . import conflicts, locks, states
+from . import conflicts, locks, states, trusted
 
-FORMAT = "%(refname)%00%(objectname)%00%(committerdate:unix)%00%(worktreepath)%00%(contents)%00%00"
+FORMAT = "%(refname)%00%(objectname)%00%(raw)%00%00"
+NO_COMMIT = "0" * 40
 ANCESTORS = 512
 """How many commits of a person above the last session's are looked through for its summary."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Any, BinaryIO
 
     Fields = dict[str, Any]
 
@@ -84,14 +85,18 @@ class Git:
         return pid, ours
 
     def output(self, *arguments: str) -> bytes:
-        return self.finish(*self.start(*arguments))
+        return self.asked(*arguments)[0]
 
-    @staticmethod
-    def finish(pid: int, descriptor: int) -> bytes:
+    def asked(self, *arguments: str, input: bytes = b"") -> tuple[bytes, bool]:
+        """What git prints, and whether it succeeded; it has to read all of `input` before it prints."""
+        ours, theirs = os.pipe()
+        pid, descriptor = self.start(*arguments, stdin=ours)
+        os.close(ours)
+        with open(theirs, "wb") as file:
+            file.write(input)
         with open(descriptor, "rb", buffering=1 << 16) as file:
             data = file.read()
-        os.waitpid(pid, 0)
-        return data
+        return data, os.waitpid(pid, 0)[1] == 0
 
 
 def settings(git: Git) -> dict[str, str]:
@@ -115,27 +120,28 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     kept: set[str] = set()
     by_person = []
     patterns = (where + only if only else where, "refs/autonomous/merged/")
-    for record in records(*git.start("for-each-ref", f"--format={FORMAT}", *patterns)):
-        ref, tip, date, worktree, message = record.split("\0", 4)
+    reading = git.start("for-each-ref", f"--format={FORMAT}", *patterns)
+    checked_out = worktrees(common_dir)
+    for record in records(*reading):
+        ref, tip, content = record.split("\0", 2)
         if ref.startswith("refs/autonomous/merged/"):
             kept.add(tip)
             continue
         name = ref[start:]
         if "/" in name:
             continue
-        task: Fields = {"name": name, "branch": ref[11:], "worktree": worktree or None, "tip": tip}
-        task["updated"] = int(date or 0)
+        header, _, message = content.partition("\n\n")
+        task: Fields = {"name": name, "branch": ref[11:], "worktree": checked_out.get(ref), "tip": tip}
+        task["updated"] = time_of(header)
         summary = states.trailers(message)
         if summary.get(states.TRAILER_TASK) == name:
-            done, total = add_summary(task, summary)
-            blocked = summary.get("Autonomous-Blocked", "")
-            task["stuck"] = blocked.isdecimal() and total > done and int(blocked[:9]) == total - done
+            add_summary(task, summary)
         else:
-            by_person.append(task)
+            by_person.append((task, header))
         found.append(task)
     if by_person:
         read_tips(git, by_person)
-    merged = kept | reachable(git, where, found)
+    merged = kept | reachable(git, found)
     local = local_tasks(common_dir)
     for task in found:
         add_state(task, local, merged, now)
@@ -155,69 +161,155 @@ def records(pid: int, descriptor: int) -> Iterator[str]:
     os.waitpid(pid, 0)
 
 
-def add_summary(task: Fields, summary: dict[str, str]) -> tuple[int, int]:
-    """Put what the trailers say into `task`. Returns (done, total)."""
+def worktrees(common_dir: str) -> dict[str, str]:
+    """The branches (full names) that are checked out, with their worktrees: git's own %(worktreepath) takes four times as long."""
+    found = {}
+    try:
+        with os.scandir(os.path.join(common_dir, "worktrees")) as entries:
+            admin = [entry.path for entry in entries]
+    except OSError:
+        admin = []
+    for folder in admin:
+        head = trusted.first_line(f"{folder}/HEAD")
+        if head.startswith("ref: "):
+            pointer = os.path.join(folder, trusted.first_line(f"{folder}/gitdir"))
+            found[head[5:]] = os.path.normpath(os.path.dirname(pointer))
+    head = trusted.first_line(f"{common_dir}/HEAD")
+    if head.startswith("ref: "):
+        found[head[5:]] = common_dir.removesuffix("/.git")
+    return found
+
+
+def time_of(header: str) -> int:
+    """When a commit was made (epoch seconds), by its header."""
+    at = header.find("\ncommitter ")
+    end = header.find("\n", at + 1)
+    fields = header[at : end if end >= 0 else len(header)].rsplit(" ", 2)
+    return int(fields[1]) if at >= 0 and len(fields) == 3 and fields[1].isdecimal() else 0
+
+
+def parent_of(header: str) -> str | None:
+    """The first parent of a commit, by its header."""
+    at = header.find("\nparent ")
+    return header[at + 8 : at + 48] if at >= 0 else None
+
+
+def add_summary(task: Fields, summary: dict[str, str]) -> None:
+    """Put what the trailers say into `task`."""
     done, total = states.pair(summary.get("Autonomous-Progress"))
     number = summary.get("Autonomous-Session", "")
+    blocked = summary.get("Autonomous-Blocked", "")
     task["base"] = summary.get("Autonomous-Base") or None
     task["done"] = done
     task["total"] = total
+    task["stuck"] = blocked.isdecimal() and total > done and int(blocked[:9]) == total - done
     task["sessions"] = int(number[:9]) if number.isdecimal() else 0
     task["check"] = summary.get("Autonomous-Check", "none")
     task["thread"] = summary.get("Codex-Thread") or None
     task["tokens"] = states.pair(summary.get("Autonomous-Tokens"))[1]
-    return done, total
 
 
-def read_tips(git: Git, found: list[Fields]) -> None:
-    """Fill in tasks whose newest commit a person made: the list as it is now, the rest from the last session below."""
-    from . import checklist
+class Reader:
+    """`git cat-file --batch-command`, asked for many objects at a time."""
 
+    def __init__(self, questions: BinaryIO, answers: BinaryIO) -> None:
+        self.questions = questions
+        self.answers = answers
+
+    def contents(self, names: list[str]) -> list[str]:
+        """The contents of objects, empty for one that is not there."""
+        self._ask("contents", names)
+        return [self._content() for _ in names]
+
+    def ids(self, names: list[str]) -> list[str]:
+        """The ids of objects, empty for one that is not there."""
+        self._ask("info", names)
+        found = [self.answers.readline().split() for _ in names]
+        return [answer[0].decode() if len(answer) == 3 and answer[2].isdigit() else "" for answer in found]
+
+    def _ask(self, command: str, names: list[str]) -> None:
+        self.questions.write(os.fsencode("".join([f"{command} {name}\n" for name in names]) + "flush\n"))
+        self.questions.flush()
+
+    def _content(self) -> str:
+        head = self.answers.readline().split()
+        if len(head) != 3 or not head[2].isdigit():
+            return ""
+        return self.answers.read(int(head[2]) + 1)[:-1].decode("utf-8", "surrogateescape")
+
+
+def read_tips(git: Git, by_person: list[tuple[Fields, str]]) -> None:
+    """Fill in tasks whose newest commit, of which the header is given, a person made: the rest from the last session below, the list as it is now."""
     ours, theirs = os.pipe()
-    pid, output = git.start("cat-file", "--batch", stdin=ours)
+    pid, output = git.start("cat-file", "--batch-command", "--buffer", stdin=ours)
     os.close(ours)
-    with open(theirs, "wb", buffering=0) as ask, open(output, "rb") as answers:
-
-        def read(name: str) -> bytes | None:
-            ask.write(os.fsencode(name) + b"\n")
-            head = answers.readline().split()
-            if len(head) != 3 or not head[2].isdigit():
-                return None
-            return answers.read(int(head[2]) + 1)[:-1]
-
-        for task in found:
-            name, commit = task["name"], str(task["tip"])
-            add_summary(task, {})
-            for _ in range(ANCESTORS):
-                content = (read(commit) or b"").decode("utf-8", "surrogateescape")
-                header, _, message = content.partition("\n\n")
-                summary = states.trailers(message)
-                if summary.get(states.TRAILER_TASK) == name:
-                    add_summary(task, summary)
-                    break
-                parents = [line[7:] for line in header.split("\n") if line.startswith("parent ")]
-                if not parents:
-                    break
-                commit = parents[0]
-            task["readable"] = read(f"{task['tip']}:.autonomous/{name}/task.toml") is not None
-            listed = checklist.parse(
-                (read(f"{task['tip']}:.autonomous/{name}/task_list.md") or b"").decode("utf-8", "replace")
-            )
-            task.update(done=listed.done, total=listed.total, stuck=listed.stuck)
-            if task["check"] != "none":
-                task["check"] = "unknown"
+    with open(theirs, "wb") as questions, open(output, "rb") as answers:
+        reader = Reader(questions, answers)
+        sessions = last_sessions(reader, by_person)
+        read_lists(reader, [task for task, _ in by_person], sessions)
     os.waitpid(pid, 0)
 
 
-def reachable(git: Git, where: str, found: list[Fields]) -> set[str]:
+def last_sessions(reader: Reader, by_person: list[tuple[Fields, str]]) -> list[str]:
+    """Put the summary of the last session below each tip into its task. Returns the commits of these sessions, empty where there is none."""
+    found = dict.fromkeys((str(task["name"]) for task, _ in by_person), "")
+    above = by_person
+    for _ in range(ANCESTORS):
+        parents = [(task, parent) for task, header in above if (parent := parent_of(header))]
+        if not parents:
+            break
+        above = []
+        for (task, parent), content in zip(parents, reader.contents([parent for _, parent in parents]), strict=True):
+            header, _, message = content.partition("\n\n")
+            summary = states.trailers(message)
+            if summary.get(states.TRAILER_TASK) == task["name"]:
+                add_summary(task, summary)
+                found[str(task["name"])] = parent
+            else:
+                above.append((task, header))
+    for task, _ in by_person:
+        if not found[str(task["name"])]:
+            add_summary(task, {})
+    return list(found.values())
+
+
+def read_lists(reader: Reader, tasks: list[Fields], sessions: list[str]) -> None:
+    """Fill in what a person may have changed since the last session: the list, and whether it is a task at all. A check has not seen it."""
+    folders = [f".autonomous/{task['name']}" for task in tasks]
+    where = [f"{task['tip']}:{folder}" for task, folder in zip(tasks, folders, strict=True)]
+    described = reader.ids([f"{place}/task.toml" for place in where])
+    lists = reader.ids([f"{place}/task_list.md" for place in where])
+    before = reader.ids(
+        [f"{at or NO_COMMIT}:{folder}/task_list.md" for at, folder in zip(sessions, folders, strict=True)]
+    )
+    edited = []
+    for task, readable, now, then in zip(tasks, described, lists, before, strict=True):
+        if task["check"] != "none":
+            task["check"] = "unknown"
+        task["readable"] = bool(readable)
+        if now != then:
+            edited.append((task, now))
+    if edited:
+        from . import checklist
+
+        for (task, _), content in zip(edited, reader.contents([now for _, now in edited]), strict=True):
+            listed = checklist.parse(content)
+            task.update(done=listed.done, total=listed.total, stuck=listed.stuck)
+
+
+def reachable(git: Git, found: list[Fields]) -> set[str]:
     """The tips of finished tasks that are reachable from their base: merged by hand, or fast-forwarded."""
-    bases = {str(task["base"]) for task in found if task["total"] and task["done"] == task["total"] and task["base"]}
+    finished: dict[str, list[str]] = {}
+    for task in found:
+        if task["total"] and task["done"] == task["total"] and task["base"]:
+            finished.setdefault(str(task["base"]), []).append(str(task["tip"]))
     merged: set[str] = set()
-    for base in bases:
-        if ref_tip(git.common_dir, f"refs/heads/{base}") is None:
-            continue
-        output = git.output("for-each-ref", "--format=%(objectname)", f"--merged=refs/heads/{base}", where)
-        merged.update(output.decode().split())
+    for base, tips in finished.items():
+        tip = ref_tip(git.common_dir, f"refs/heads/{base}")
+        if tip is not None:
+            outside, known = git.asked("rev-list", "--stdin", input="\n".join((*tips, f"^{tip}", "")).encode())
+            if known:
+                merged.update(set(tips).difference(outside.decode().split()))
     return merged
 
 
