@@ -212,12 +212,7 @@ def parent_of(workspace: Workspace, attempt: Attempt) -> tuple[str, str]:
 
     Raises NeedsPerson when it cannot be known; once, where only a person can have an opinion.
     """
-    head = workspace.worktree.head()
-    if head != workspace.ref:
-        raise NeedsPerson(
-            f"the worktree of '{workspace.task.name}' is on {model.one_line(head.removeprefix('refs/heads/'), 80)}, not on {workspace.branch}",
-            f"git -C {workspace.worktree.path} switch {workspace.branch} && git autonomous resume {workspace.task.name}",
-        )
+    refuse_elsewhere(workspace)
     tip = workspace.tip()
     if tip == attempt.tip:
         return tip, tip
@@ -228,6 +223,24 @@ def parent_of(workspace: Workspace, attempt: Attempt) -> tuple[str, str]:
             f"git -C {workspace.worktree.path} status    # to have them committed onto it: git autonomous resume {workspace.task.name}",
         )
     return tip, attempt.tip if attempt.full else tip
+
+
+def refuse_elsewhere(workspace: Workspace) -> None:
+    """Raise NeedsPerson when somebody left the task's branch, or is in the middle of something that git has to finish."""
+    path, branch = workspace.worktree.path, workspace.branch
+    again = f"git autonomous resume {workspace.task.name}"
+    what = workspace.worktree.unfinished()
+    if what is not None:
+        raise NeedsPerson(
+            f"the worktree of '{workspace.task.name}' is in the middle of a {what}",
+            f"git -C {path} status    # finish it or give it up, then: {again}",
+        )
+    head = workspace.worktree.head()
+    if head != workspace.ref:
+        raise NeedsPerson(
+            f"the worktree of '{workspace.task.name}' is on {model.one_line(head.removeprefix('refs/heads/'), 80)}, not on {branch}",
+            f"git -C {path} switch {branch} && {again}",
+        )
 
 
 def write(workspace: Workspace, attempt: Attempt, tip: str, parent: str, tree: str, message: str) -> str:

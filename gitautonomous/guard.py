@@ -15,6 +15,9 @@ import pygit2
 
 from .git import Repository, Worktree
 
+INFO = ("attributes", "exclude", "grafts", "sparse-checkout")
+"""What git obeys below info/. Its `refs` there are for others, and written by each `git gc`."""
+
 Snapshot = dict[str, str]
 """A fingerprint of each thing that git obeys on this machine, by its name. No values: they may be secrets."""
 
@@ -29,7 +32,7 @@ def snapshot(repository: Repository, worktree: Worktree) -> Snapshot:
             *_files("hooks/", _below(common / "hooks")),
             *_files("kept hooks/", _below(common / "hooks.before-autonomous")),
             *_files("our hooks/", _below(common / "autonomous" / "hooks")),
-            *_files("info/", _below(common / "info")),
+            *_files("info/", (common / "info" / name for name in INFO)),
             *_files("the worktree's ", (worktree.git_dir / name for name in ("gitdir", "commondir"))),
         )
     )

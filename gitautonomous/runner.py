@@ -568,12 +568,7 @@ class Runner:
         mended = closing.mend_pointer(self.workspace)
         if mended:
             self.screen.note(mended)
-        head = self.workspace.worktree.head()
-        if head != self.workspace.ref:
-            raise AutonomousError(
-                f"the worktree of '{self.workspace.task.name}' is on {model.one_line(head.removeprefix('refs/heads/'), 80)}, not on {self.workspace.branch}",
-                f"git -C {self.workspace.worktree.path} switch {self.workspace.branch}",
-            )
+        closing.refuse_elsewhere(self.workspace)
         commit = closing.commit_by_hand(self.workspace)
         if commit is not None:
             self.screen.note(f"your uncommitted changes in the worktree became commit {commit[:10]}")

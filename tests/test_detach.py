@@ -107,7 +107,7 @@ def test_what_can_fail_fails_before_anything_is_detached(
     git(worktree_of(agent_repo), "switch", "--quiet", "-c", "other")
     ended = autonomous(agent_repo, "resume", "todo", "-d")
     assert (ended.status, ended.err.splitlines()[0]) == (
-        1,
+        3,
         "error: the worktree of 'todo' is on other, not on autonomous/todo",
     )
     assert listed(agent_repo)[0]["state"] == "paused"

@@ -66,7 +66,7 @@ def test_the_worst_end_is_the_status(repo: Path) -> None:
     worktree = repo.parent / "repo.autonomous" / "b"
     git(worktree, "switch", "--quiet", "-c", "elsewhere")
     ended = autonomous(repo, "resume", "--all", "--json")
-    assert ended.status == 1
+    assert ended.status == 3
     assert {task["name"]: task["state"] for task in json.loads(ended.out)["tasks"]} == {"a": "finished", "b": "paused"}
     assert "b: the worktree of 'b' is on elsewhere, not on autonomous/b" in ended.err.splitlines()
 
