@@ -1,0 +1,85 @@
+"""What a listing tells about tasks on whose branch a person was at work, and where it looks for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import git
+from made import finished
+
+from gitautonomous import listing
+
+
+def by_hand(folder: Path, change: str) -> None:
+    """A person's commit in a task's worktree."""
+    path = folder / ".autonomous" / "todo" / "task_list.md"
+    match change:
+        case "elsewhere":
+            (folder / "README.md").write_text((folder / "README.md").read_text() + "corrected\n")
+        case "ticked":
+            path.write_text(path.read_text().replace("- [ ]", "- [x]"))
+        case "blocked":
+            path.write_text(path.read_text().replace("item 2", "item 2 (blocked: no docker)"))
+        case "list deleted":
+            path.unlink()
+        case "task deleted":
+            (path.parent / "task.toml").unlink()
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "-m", f"By hand: {change}\n\nAutonomous-Task: another")
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "done", "total", "stuck"),
+    [
+        ("elsewhere", "paused", 1, 2, "no"),
+        ("ticked", "finished", 2, 2, "no"),
+        ("blocked", "blocked", 1, 2, "yes"),
+        ("list deleted", "broken", 0, 0, "no"),
+        ("task deleted", "broken", 1, 2, "no"),
+    ],
+)
+def test_above_a_persons_commits_the_record_is_the_last_sessions_and_the_list_the_newest(
+    repo: Path, change: str, state: str, done: int, total: int, stuck: str
+) -> None:
+    finished(repo, "todo", {"a": "1"}, left=1)
+    folder = repo.parent / "repo.autonomous" / "todo"
+    by_hand(folder, "elsewhere")
+    by_hand(folder, change)
+    (task,) = listing.tasks(str(repo / ".git"), "autonomous/", 0.0)
+    assert {key: task[key] for key in ("state", "done", "total", "sessions", "tokens", "base")} == {
+        "state": state, "done": done, "total": total, "sessions": 2, "tokens": 20, "base": "main",
+    }  # fmt: skip
+    assert (task["reason"] == "only blocked or skipped items are left") == (stuck == "yes")
+
+
+def test_a_listing_knows_the_worktrees_that_git_knows(repo: Path, tmp_path: Path) -> None:
+    for name in ("here", "moved", "gone", "detached"):
+        finished(repo, name, {name: "1"}, worktree=name != "here")
+    folder = repo.parent / "repo.autonomous"
+    git(repo, "switch", "--quiet", "autonomous/here")
+    git(repo, "worktree", "move", str(folder / "moved"), str(tmp_path / "elsewhere"))
+    git(folder / "detached", "switch", "--quiet", "--detach")
+    (folder / "gone").rename(tmp_path / "another drive")
+    asked = git(repo, "for-each-ref", "--format=%(refname:lstrip=3) %(worktreepath)", "refs/heads/autonomous/")
+    told = {line.partition(" ")[0]: line.partition(" ")[2] or None for line in asked.splitlines()}
+    found = listing.tasks(str(repo / ".git"), "autonomous/", 0.0)
+    assert {task["name"]: task["worktree"] for task in found} == told
+    assert {name: path is None for name, path in told.items()} == {
+        "here": False, "moved": False, "gone": False, "detached": True,
+    }  # fmt: skip
+
+
+def test_finished_tasks_that_are_in_their_base_are_merged_and_no_others(repo: Path) -> None:
+    for name in ("forward", "by-hand", "not"):
+        finished(repo, name, {name: "1"}, worktree=False)
+    git(repo, "merge", "--quiet", "--ff-only", "autonomous/forward")
+    git(repo, "merge", "--quiet", "-m", "By hand", "autonomous/by-hand")
+    git(repo, "commit", "--quiet", "--allow-empty", "-m", "main goes on")
+
+    def found() -> dict[str, str]:
+        return {task["name"]: task["state"] for task in listing.tasks(str(repo / ".git"), "autonomous/", 0.0)}
+
+    assert found() == {"forward": "merged", "by-hand": "merged", "not": "finished"}
+    (repo / ".git/refs/heads/main").write_text("1" * 40 + "\n")  # a commit that is not there tells nothing
+    assert found() == dict.fromkeys(("forward", "by-hand", "not"), "finished")
