@@ -50,8 +50,8 @@ class Here:
         return os.path.join(self.common_dir, "autonomous", "tasks", name)
 
     def feed(self, data: bytes, *arguments: str) -> bytes:
-        """What git makes of `data` on its standard input; it has to read all of that before it writes more than a pipe holds."""
-        return self.git.asked(*arguments, input=data)[0]
+        """What git makes of `data` on its standard input."""
+        return self.git.finish(*self.git.feed(data, *arguments))[0]
 
     def text(self, name: str) -> str:
         """A blob by its name (HEAD:path, or :path in the index), "" where there is none."""

@@ -84,16 +84,21 @@ class Git:
         os.close(theirs)
         return pid, ours
 
-    def output(self, *arguments: str) -> bytes:
-        return self.asked(*arguments)[0]
-
-    def asked(self, *arguments: str, input: bytes = b"") -> tuple[bytes, bool]:
-        """What git prints, and whether it succeeded; it has to read all of `input` before it prints."""
+    def feed(self, data: bytes, *arguments: str) -> tuple[int, int]:
+        """As `start`, with `data` on its standard input: git has to read all of that before it writes more than a pipe holds."""
         ours, theirs = os.pipe()
-        pid, descriptor = self.start(*arguments, stdin=ours)
+        started = self.start(*arguments, stdin=ours)
         os.close(ours)
         with open(theirs, "wb") as file:
-            file.write(input)
+            file.write(data)
+        return started
+
+    def output(self, *arguments: str) -> bytes:
+        return self.finish(*self.start(*arguments))[0]
+
+    @staticmethod
+    def finish(pid: int, descriptor: int) -> tuple[bytes, bool]:
+        """What a git prints, and whether it succeeded."""
         with open(descriptor, "rb", buffering=1 << 16) as file:
             data = file.read()
         return data, os.waitpid(pid, 0)[1] == 0
@@ -141,10 +146,12 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
         found.append(task)
     if by_person:
         read_tips(git, by_person)
-    merged = kept | reachable(git, found)
+    asked = ask_outside(git, found)
     local = local_tasks(common_dir)
-    for task in found:
-        add_state(task, local, merged, now)
+    here = [local_word(local.get(str(task["name"])), str(task["tip"]), now) for task in found]
+    merged = kept | merged_of(asked)
+    for task, (running, waiting, word) in zip(found, here, strict=True):
+        add_state(task, running, waiting, word, task["tip"] in merged)
     conflicts.add(found, common_dir, lambda ref: ref_tip(common_dir, ref))
     found.sort(key=lambda task: (-task["updated"], task["name"]))
     return found
@@ -297,19 +304,27 @@ def read_lists(reader: Reader, tasks: list[Fields], sessions: list[str]) -> None
             task.update(done=listed.done, total=listed.total, stuck=listed.stuck)
 
 
-def reachable(git: Git, found: list[Fields]) -> set[str]:
-    """The tips of finished tasks that are reachable from their base: merged by hand, or fast-forwarded."""
+def ask_outside(git: Git, found: list[Fields]) -> list[tuple[list[str], int, int]]:
+    """For each base of finished tasks their tips, and a git at work that tells which commits are not in that base: as pid and descriptor."""
     finished: dict[str, list[str]] = {}
     for task in found:
         if task["total"] and task["done"] == task["total"] and task["base"]:
             finished.setdefault(str(task["base"]), []).append(str(task["tip"]))
-    merged: set[str] = set()
+    asked = []
     for base, tips in finished.items():
         tip = ref_tip(git.common_dir, f"refs/heads/{base}")
         if tip is not None:
-            outside, known = git.asked("rev-list", "--stdin", input="\n".join((*tips, f"^{tip}", "")).encode())
-            if known:
-                merged.update(set(tips).difference(outside.decode().split()))
+            asked.append((tips, *git.feed("\n".join((*tips, f"^{tip}", "")).encode(), "rev-list", "--stdin")))
+    return asked
+
+
+def merged_of(asked: list[tuple[list[str], int, int]]) -> set[str]:
+    """The tips that are reachable from their base: merged by hand, or fast-forwarded."""
+    merged: set[str] = set()
+    for tips, pid, descriptor in asked:
+        outside, known = Git.finish(pid, descriptor)
+        if known:
+            merged.update(set(tips).difference(outside.decode().split()))
     return merged
 
 
@@ -349,23 +364,28 @@ def local_tasks(common_dir: str) -> dict[str, str]:
         return {}
 
 
-def add_state(task: Fields, local: dict[str, str], merged: set[str], now: float) -> None:
-    """Work out the state, with what only this machine knows: locks and the runner's last word."""
-    running = waiting = word = None
-    folder = local.get(str(task["name"]))
-    if folder is not None:
-        said = states.read_word(f"{folder}/state")
-        if locks.is_held(f"{folder}/runner.lock"):
-            running = said[3] if said is not None and said[0] == states.RUNNING else "at work"
-            if said is not None and said[0] == states.WAITING and said[1] > now:
-                near = said[1] < now + 12 * 3600
-                waiting = said[3] + time.strftime(
-                    f" (until {'%H:%M' if near else '%Y-%m-%d %H:%M'})", time.localtime(said[1])
-                )
-        elif locks.is_held(f"{folder}/agent.lock"):
-            running = "Codex works on without its runner"
-        elif said is not None and said[2] == task["tip"]:
-            word = (said[0], said[3])
+def local_word(folder: str | None, tip: str, now: float) -> tuple[str | None, str | None, tuple[str, str] | None]:
+    """What only this machine knows of a task with this local folder: (who runs it, why a runner waits, the runner's last word about this very tip)."""
+    if folder is None:
+        return None, None, None
+    said = states.read_word(f"{folder}/state")
+    begun = said is None or said[0] in (states.RUNNING, states.WAITING)  # else its runner has seen its agent end
+    if locks.is_held(f"{folder}/runner.lock"):
+        waiting = None
+        if said is not None and said[0] == states.WAITING and said[1] > now:
+            near = said[1] < now + 12 * 3600
+            until = time.strftime("%H:%M" if near else "%Y-%m-%d %H:%M", time.localtime(said[1]))
+            waiting = f"{said[3]} (until {until})"
+        return said[3] if said is not None and said[0] == states.RUNNING else "at work", waiting, None
+    if begun and locks.is_held(f"{folder}/agent.lock"):
+        return "Codex works on without its runner", None, None
+    return None, None, (said[0], said[3]) if said is not None and said[2] == tip else None
+
+
+def add_state(
+    task: Fields, running: str | None, waiting: str | None, word: tuple[str, str] | None, merged: bool
+) -> None:
+    """Work out the state, with what `local_word` told."""
     task["state"], task["reason"] = states.state_of(
         readable=task.pop("readable", True),
         sessions=task["sessions"],
@@ -374,7 +394,7 @@ def add_state(task: Fields, local: dict[str, str], merged: set[str], now: float)
         stuck=task.pop("stuck", False),
         check=task["check"],
         running=running,
-        merged=task["tip"] in merged,
+        merged=merged,
         word=word,
         waiting=waiting,
     )
