@@ -128,7 +128,13 @@ def close(
     restored = enforced.restored if enforced and before is not None else ()
     ticked = tuple(item.text for item in enforced.ticked) if enforced else ()
     if attempt.role == "initializer" and listed.total and not task.checks and not task.options.no_check:
-        task = model.freeze_checks(task, listed.checks)
+        allowed = tuple(command for command in listed.checks if workspace.approvals.allows(command))
+        notes += [
+            f"check left out, it is not allowed here: {model.one_line(command, 120)}"
+            for command in listed.checks
+            if command not in allowed
+        ]
+        task = model.freeze_checks(task, allowed)
         workspace = workspace.with_task(task)
         workspace.approvals.approve(workspace.repository.common_dir, model.approval_text(task))
 

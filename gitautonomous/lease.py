@@ -204,6 +204,7 @@ class Remote:
     repository: Repository
     objects: Objects
     name: str
+    _known: dict[tuple[str, str], Seen] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def mirror(self) -> str:
@@ -214,20 +215,24 @@ class Remote:
         """All leases, by task. One contact, which reads no other refs where the remote speaks protocol version 2. Raises Unreachable."""
         where = (f"+{REFS}*:{self.mirror}refs/*", f"+{BRANCHES}*:{self.mirror}heads/*")
         with locks.exclusive(str(self.repository.make_state_dir() / "seen.lock")):
-            done = self._fetched("--prune", "--refmap=", self.name, *where)
+            done = self._fetched("--prune", "--refmap=", self.name, *where, options=("-c", "core.fsync=none"))
             if done.returncode:
                 raise self._unreachable(done)
-            listed = self.repository.call(
-                "for-each-ref", "--format=%(refname)%00%(objectname)%00%(raw)%00", self.mirror
-            )
+            listed = self.repository.run("for-each-ref", "--format=%(objectname) %(refname)", self.mirror)
         found: dict[str, Seen] = {}
-        for ref, oid, raw in _records(listed.stdout):
+        for line in listed.splitlines():
+            oid, _, ref = line.partition(" ")
             kind, _, task = ref.removeprefix(self.mirror).partition("/")
-            branch = kind == "heads"
-            content = raw.partition(b"\n\n")[2] if branch else raw
-            if "/" not in task and (branch or task not in found):
-                found[task] = Seen((BRANCHES if branch else REFS) + task, oid, read(content))
+            where_it_is = (BRANCHES if kind == "heads" else REFS) + task
+            if "/" not in task and (kind == "heads" or task not in found):
+                found[task] = self._known.get((where_it_is, oid)) or Seen(where_it_is, oid, self._read(oid))
+        self._known.clear()
+        self._known.update({(seen.ref, seen.oid): seen for seen in found.values()})
         return found
+
+    def _read(self, oid: str) -> Lease | None:
+        content = self.objects.text_of(oid, LIMIT)
+        return read(content) if content is not None else None
 
     def branch(self, ref: str) -> str | None:
         """Fetch a branch by its full name, into refs/remotes. Returns its newest commit, None where there is none. Raises Unreachable."""
@@ -292,9 +297,9 @@ class Remote:
             )
         raise self._unreachable(done)
 
-    def _fetched(self, *arguments: str) -> process.Completed:
+    def _fetched(self, *arguments: str, options: Sequence[str] = ()) -> process.Completed:
         flags = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--recurse-submodules=no")
-        return self._call("fetch", *flags, *arguments)
+        return self._call(*options, "fetch", *flags, *arguments)
 
     def _call(self, *arguments: str) -> process.Completed:
         return self.repository.call(
@@ -304,14 +309,6 @@ class Remote:
     def _unreachable(self, done: process.Completed) -> Unreachable:
         why = f"no answer within {PATIENCE:.0f} s" if done.timed_out else git.last_words(done.stderr)
         return Unreachable(f"cannot reach the remote '{self.name}': {why}", f"git ls-remote {self.name}")
-
-
-def _records(output: bytes) -> Iterator[tuple[str, str, bytes]]:
-    """(ref, object id, content) of each record; a lease holds no NUL, and what holds one is none."""
-    for line in output.split(b"\0\n"):
-        parts = line.split(b"\0", 2)
-        if len(parts) == 3:
-            yield git.text(parts[0]), git.text(parts[1]), parts[2]
 
 
 # -- holding -------------------------------------------------------------------------------------------------------------------------------------
@@ -394,6 +391,12 @@ class Hold:
                 raise Unreachable(f"'{self.task}' is being pushed by another process")
             self._publish(record, tip, lease or record.lease)
 
+    def moved(self, tip: str) -> None:
+        """Somebody else pushed to the branch, and what is there now has been taken in."""
+        record = self.record()
+        assert record is not None
+        self._remember(replace(record, tip=tip))
+
     def publish_lease(self, lease: Lease, tip: str | None) -> None:
         """Push the lease alone, with the branch left as somebody else pushed it. Raises as `publish`."""
         with self.locked() as free:
@@ -412,7 +415,13 @@ class Hold:
             self.remote.swap(moves)
         except Moved:
             actual = self._still_ours(record)
+            if lease.state != HELD and actual.lease.state == lease.state and actual.lease.tip == tip:
+                self._remember(actual)  # the push had come through
+                return
+            if actual.lease.state != HELD:
+                raise self.lost(actual.lease) from None
             if actual.tip not in (record.tip, tip, actual.lease.tip):
+                self._remember(replace(actual, tip=record.tip))
                 raise BranchMoved(self.task, actual.tip) from None
             if actual == record:
                 raise Unreachable(f"the remote '{self.remote.name}' is busy") from None
@@ -421,15 +430,11 @@ class Hold:
         self._remember(Record(record.ref, oid, record.branch, tip, lease))
 
     def _still_ours(self, record: Record) -> Record:
-        """How the remote is now, where a push of ours reached it and its answer did not reach us. Raises Lost when the lease is not ours any more."""
+        """How the remote is now, where the lease still is as this machine made it, by a push whose answer did not come. Raises Lost when it is somebody else's."""
         seen = self.remote.look().get(self.task)
-        now = seen.lease if seen is not None else None
-        if seen is None or now is None or now.state != HELD or not record.lease.same_hold(now):
-            raise self.lost(now)
-        tip = self.remote.at([record.branch])[record.branch]
-        actual = Record(seen.ref, seen.oid, record.branch, tip, now)
-        self._remember(actual)
-        return actual
+        if seen is None or seen.lease is None or not record.lease.same_hold(seen.lease):
+            raise self.lost(seen.lease if seen else None)
+        return Record(seen.ref, seen.oid, record.branch, self.remote.at([record.branch])[record.branch], seen.lease)
 
     def lost(self, now: Lease | None) -> Lost:
         """What to say of a lease that somebody else has."""

@@ -155,6 +155,14 @@ class Objects:
         found = self._repository.merge_base(first, second)
         return str(found) if found else None
 
+    def text_of(self, oid: str, limit: int) -> bytes | None:
+        """The content of a blob or the message of a commit, None for anything else and for more than `limit` bytes."""
+        found = self._repository.get(oid)
+        if isinstance(found, pygit2.Blob):
+            return found.data if found.size <= limit else None
+        message = found.raw_message if isinstance(found, pygit2.Commit) else None
+        return message if message is not None and len(message) <= limit else None
+
     def blob(self, content: bytes) -> str:
         return str(self._repository.create_blob(content))
 

@@ -20,7 +20,23 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from . import backup, detach, doctor, lease, many, model, process, signals, states, stopping, tasks
+from . import (
+    backup,
+    closing,
+    detach,
+    doctor,
+    lease,
+    many,
+    model,
+    moving,
+    process,
+    signals,
+    states,
+    stopping,
+    sync,
+    tasks,
+    tracking,
+)
 from .config import Approvals, Settings
 from .errors import AutonomousError, Interrupted
 from .lease import FREE, HELD, BranchMoved, Hold, Lease, Lost, Moved, Refused, Remote, Seen, Unreachable, Watch, Who
@@ -28,6 +44,7 @@ from .locks import Held
 from .model import Task
 from .screen import Screen
 from .tasks import Place, Request, Result
+from .trees import Conflict, Trees
 
 ENGINES = (
     ("slurm", "SLURM_JOB_ID"),
@@ -77,22 +94,30 @@ def refusal(task: Task, settings: Settings) -> str:
     if options.sandbox_network and not settings.worker_network:
         return "it asks for the network, and autonomous.workerNetwork is not set"
     for command in task.checks:
-        if not any(fnmatchcase(command, pattern) for pattern in settings.worker_checks):
+        if not allowed(command, settings.worker_checks):
             return f"its check '{model.one_line(command, 80)}' is not among autonomous.workerChecks"
     return ""
+
+
+def allowed(check: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(check, pattern) for pattern in patterns)
 
 
 class Sanctioned(Approvals):
     """The policy has spoken: nobody is asked, and nothing is remembered for the tasks of a person."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__(Path(os.devnull))
+        self._checks = settings.worker_checks
 
     def approved(self, repository: Path, text: str) -> bool:
         return True
 
     def approve(self, repository: Path, text: str) -> None:
         pass
+
+    def allows(self, check: str) -> bool:
+        return allowed(check, self._checks)
 
 
 def check_machine() -> None:
@@ -363,7 +388,7 @@ class Job:
 
     def run(self) -> Result:
         """Run the task's sessions and let go of its lease. Raises Interrupted when told to stop, Lost and BranchMoved with what is kept here, AutonomousError."""
-        place = self.place = replace(self.place, approvals=Sanctioned())
+        place = self.place = replace(self.place, approvals=Sanctioned(self.place.settings))
         with self._signals():
             try:
                 self._bring_here()
@@ -399,7 +424,16 @@ class Job:
 
     def _publish(self, stopped: Callable[[], bool]) -> None:
         """After each session: push its commit. Waits for a remote that is away; what is not there was not done."""
-        self._insist(lambda: self._push(lambda now: replace(now, failures=0)), stopped)
+
+        def push() -> None:
+            try:
+                self._push(lambda now: replace(now, failures=0))
+            except BranchMoved:
+                if not self._join():
+                    raise
+                self._push(lambda now: replace(now, failures=0))
+
+        self._insist(push, stopped)
         self.screen.note(f"pushed to {self.hold.remote.name}")
 
     def _push(self, change: Callable[[Lease], Lease] = lambda now: now) -> None:
@@ -450,6 +484,36 @@ class Job:
         if local is None:
             place.repository.update_ref(place.ref(self.task), record.tip, "0" * 40, f"claim {self.task}")
 
+    def _join(self) -> bool:
+        """Merge what a person pushed to the branch while a session ran. Returns False, and nothing has changed, where it conflicts, rewrites the branch or asks for more
+        than this machine allows."""
+        place, record, branch = self.place, self.hold.record(), self.place.branch(self.task)
+        assert record is not None and record.tip is not None
+        theirs, tip = self.hold.remote.branch(record.branch), place.objects.tip(record.branch)
+        if theirs is None or tip is None or not place.objects.is_ancestor(record.tip, theirs):
+            return False
+        task, trees = tasks.read_task(place, self.task), Trees(place.repository)
+        content = place.objects.read(theirs, task.file)
+        try:
+            if content is None or refusal(model.read_task(self.task, content), place.settings):
+                return False
+            apart = {task.list_file: tracking.merge_list, task.progress_file: tracking.merge_notes}
+            tree = trees.merge(record.tip, tip, theirs, apart=apart)
+            for path, merge in apart.items():
+                base, ours, its = (closing.decode(trees.read(at, path)) or "" for at in (record.tip, tip, theirs))
+                tree = trees.with_contents(tree, {path: closing.encode(merge(base, ours, its))})
+            message = f"{self.task}: bring in what was pushed meanwhile ({theirs[:10]})\n"
+            new = trees.write_commit(None, message, tree, [tip, theirs], identity=place.repository.identity())
+            sync.refuse_in_the_way(place, self.task, tip, new)
+            moving.advance(place.repository, branch, tip, new, reason=f"bring in {theirs[:10]}", hooks=False)
+        except (Conflict, Unreachable, Refused):
+            return False
+        except AutonomousError as error:
+            self.screen.note(error.message)
+            return False
+        self.hold.moved(theirs)
+        return True
+
     def _apart(self, error: Lost | BranchMoved) -> AutonomousError:
         """Keep what cannot be published in this clone. Returns the error that says so."""
         record = self.hold.record()
@@ -457,7 +521,7 @@ class Job:
         if isinstance(error, BranchMoved) and record is not None:
             where = f"; what was done meanwhile is kept on {os.uname().nodename} at {kept}" if kept else ""
             with suppress(Lost, Unreachable, Refused, BranchMoved):
-                self.hold.publish_lease(given_up(record.lease, error.message + where), error.theirs)
+                self.hold.publish_lease(record.lease.left(FREE, error.message + where), error.theirs)
         self.hold.forget()
         if not kept:
             return error

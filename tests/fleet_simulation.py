@@ -95,7 +95,7 @@ class Simulated:
                 hold.publish(record.tip, record.lease.left(states.FINISHED, ""))
                 return
             stalls = chance.random() < self.stall
-            time.sleep(self.term * 1.5 if stalls else chance.uniform(0, self.pause))
+            time.sleep(self.term * 4 if stalls else chance.uniform(0, self.pause))
             if not stalls and chance.random() < 0.3 and lease.renew([hold]):
                 raise hold.lost(None)
             record = hold.record()

@@ -206,6 +206,20 @@ def test_a_push_whose_answer_was_lost_counts(bare: Path) -> None:
     assert on_remote(bare) == second
 
 
+def test_an_end_whose_answer_was_lost_counts(bare: Path) -> None:
+    remote = machine(bare, "m")
+    submit(remote)
+    hold = claim(remote, "a")
+    before = hold.record()
+    assert before is not None and before.tip is not None
+    hold.publish(before.tip, before.lease.left("finished", "all done"))
+    hold._remember(before)
+    hold.publish(before.tip, before.lease.left("finished", "all done"))
+    hold._remember(before)
+    with pytest.raises(Lost):
+        hold.publish(commit(remote, hold, "too late"))
+
+
 def test_a_push_of_somebody_else_to_the_branch_is_never_overwritten(bare: Path) -> None:
     remote, person = machine(bare, "m"), machine(bare, "person")
     submit(remote)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import made
 import pytest
 from agent import executor, initializer, sessions, write_file
 from conftest import git
@@ -123,6 +124,48 @@ def test_a_worker_that_is_told_to_stop_commits_and_hands_over(
     assert git(bare, "show", "autonomous/todo:a") == "whole"
 
 
+def test_what_a_person_pushes_during_a_session_is_taken_in(
+    agent_repo: Path, bare: Path, model: Server, wait_until: Callable[..., None]
+) -> None:
+    model.play(
+        sessions(
+            initializer("todo", ["write a", "write b"]),
+            executor(
+                "todo",
+                "write a",
+                "touch started; while [ ! -e go ]; do sleep 0.05; done; rm go started",
+                write_file("a", "1"),
+            ),
+            executor("todo", "write b", write_file("b", "2")),
+        )
+    )
+    autonomous(agent_repo, *GOAL)
+    clone, person = machine(bare, "worker"), machine(bare, "person")
+    with running(clone, "worker", "--once") as worker:
+        wait_until(in_worktree(clone, "started"), 60)
+        git(person, "pull", "--quiet", "origin", "autonomous/todo")
+        (person / "mine").write_text("by hand\n")
+        listed = person / ".autonomous/todo/task_list.md"
+        listed.write_text(listed.read_text().replace("- [ ] write b", "- [ ] write b\n- [x] mine"))
+        git(person, "add", ".")
+        git(person, "commit", "--quiet", "-m", "By hand")
+        git(person, "push", "--quiet", "origin", "HEAD:autonomous/todo")
+        (clone.parent / "repo.autonomous" / "todo" / "go").touch()
+        _, said = worker.communicate()
+    assert worker.returncode == 0, said
+    assert commits(bare, "main..autonomous/todo")[:2] == ["Start todo", "todo: task list of 2 items"]
+    assert sorted(commits(bare, "main..autonomous/todo")[2:4]) == ["By hand", "todo: write a"]
+    assert commits(bare, "main..autonomous/todo")[5:] == ["todo: write b"]
+    assert git(bare, "ls-tree", "--name-only", "autonomous/todo").split() == [
+        ".autonomous",
+        "README.md",
+        "a",
+        "b",
+        "mine",
+    ]
+    assert fleet(agent_repo)[0]["done"] == 3
+
+
 def test_a_worker_that_lost_its_lease_stops_its_agent_and_keeps_its_work_here(
     agent_repo: Path, bare: Path, model: Server, wait_until: Callable[..., None]
 ) -> None:
@@ -214,9 +257,8 @@ def test_the_worker_may_allow_any_check_and_the_network_in_the_sandbox() -> None
     assert refusal(task(Options(checks=("x",), sandbox_network=True), "y"), Settings(worker_network=True)) == ""
 
 
-def test_a_task_that_was_only_pushed_is_never_taken(agent_repo: Path, bare: Path, model: Server) -> None:
-    model.play(sessions(initializer("private", ["write a"])))
-    autonomous(agent_repo, "start", "Private", "--name", "private", "--plan")
+def test_a_task_that_was_only_pushed_is_never_taken(agent_repo: Path, bare: Path) -> None:
+    made.finished(agent_repo, "private", {"a": "1\n"}, left=1)
     git(agent_repo, "push", "--quiet", "origin", "autonomous/private")
     assert fleet(agent_repo) == []
     ended = autonomous(agent_repo, "submit", "--task", "private")
@@ -225,9 +267,9 @@ def test_a_task_that_was_only_pushed_is_never_taken(agent_repo: Path, bare: Path
     assert (task["name"], task["state"], task["done"], task["total"], task["sessions"]) == (
         "private",
         "queued",
-        0,
         1,
-        1,
+        2,
+        2,
     )
     ended = autonomous(agent_repo, "submit", "--withdraw", "private")
     assert (ended.status, ended.out, fleet(agent_repo)) == (0, "private: taken back from the fleet\n", [])
