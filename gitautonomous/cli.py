@@ -5,6 +5,7 @@ The commands themselves are in `commands`; modules that cost time are imported i
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
             and setup.manual_page(arguments)
         ):
             return 0
-        status = app(args=arguments, prog_name="git autonomous", standalone_mode=False)
+        status = only(arguments[:1])(args=arguments, prog_name="git autonomous", standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
     except AutonomousError as error:
@@ -67,6 +68,17 @@ def main(arguments: list[str]) -> int:
         traceback.print_exc()
         versions = f"git-autonomous {__version__}, Python {sys.version.split()[0]}"
         return fail(f"this is a bug in git autonomous ({versions})", "report it with the lines above", 4)
+
+
+def only(name: list[str]) -> typer.Typer:
+    """The app with just the command of this name, where there is one: Typer takes longer to make all of them than one takes to start."""
+    commands = [info for info in app.registered_commands if [info.name] == name]
+    groups = [info for info in app.registered_groups if [info.name] == name]
+    if not commands and not groups:
+        return app
+    chosen = copy.copy(app)
+    chosen.registered_commands, chosen.registered_groups = commands, groups
+    return chosen
 
 
 def fail(message: str, hint: str | None, status: int) -> int:
