@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
@@ -206,6 +207,47 @@ def prepare(area: Path, workers: int, names: list[str]) -> tuple[Path, list[Path
     return area / "bare.git", clones
 
 
+SIZES = """\
+| tasks on the remote | refs | first look s | later look ms | push of branch and lease ms | ls-remote of all ms | its answer MB |
+|--:|--:|--:|--:|--:|--:|--:|"""
+
+
+def size(area: Path, tasks: int) -> str:
+    """A row of SIZES: what one worker's contacts cost where the remote has that many tasks. The middle one of five each."""
+    bare, (clone,) = prepare(area, 1, ["t"])
+    tip, remote = git(bare, "rev-parse", "HEAD"), remote_of(clone)
+    blob = git(bare, "rev-parse", lease.REFS + "t")
+    lines = [f"{tip} {BRANCH}x{number}" for number in range(tasks)] + [
+        f"{blob} {lease.REFS}x{number}" for number in range(tasks)
+    ]
+    kept = f"{tip} refs/heads/main"
+    (bare / "packed-refs").write_text(
+        "# pack-refs with: peeled fully-peeled sorted \n"
+        + "\n".join(sorted([*lines, kept], key=lambda line: line.split(" ")[1].encode()))
+        + "\n"
+    )
+    first = timed(remote.look)
+    hold, moves = Hold(remote, "t"), []
+    hold.claim(remote.look()["t"], Who("w", "h"), 600, BRANCH + "t", tip)
+    for _ in range(5):
+        tree = remote.objects.commit(tip).tree
+        tip = remote.objects.write_commit(None, "session", tree, [tip], identity=lease.NOBODY)
+        moves.append(timed(lambda tip=tip: hold.publish(tip)))  # type: ignore[misc]
+    looks = [timed(remote.look) for _ in range(5)]
+    asked = [timed(lambda: git(clone, "ls-remote", "origin")) for _ in range(5)]
+    answer = len(git(clone, "ls-remote", "origin")) / 1e6
+    middle = [1000 * sorted(times)[2] for times in (looks, moves, asked)]
+    return (
+        f"| {tasks} | {2 * tasks} | {first:.1f} | {middle[0]:.0f} | {middle[1]:.0f} | {middle[2]:.0f} | {answer:.1f} |"
+    )
+
+
+def timed(action: Callable[[], object]) -> float:
+    began = time.monotonic()
+    action()
+    return time.monotonic() - began
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=50)
@@ -217,7 +259,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scaling", action="store_true", help="double the workers up to --workers, without faults")
     parser.add_argument("--area", type=Path, default=None, help="where to put it all (default: a temporary folder)")
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", help="instead: what a contact costs with so many tasks on the remote"
+    )
     given = parser.parse_args()
+    if given.sizes:
+        print(SIZES)
+        for tasks in given.sizes:
+            with tempfile.TemporaryDirectory(dir=given.area) as name:
+                print(size(Path(name), tasks), flush=True)
+        return 0
     counts = [given.workers]
     if given.scaling:
         counts = [number for number in (1, 2, 4, 8, 16, 32, 64, 128) if number <= given.workers]
