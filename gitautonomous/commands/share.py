@@ -34,7 +34,7 @@ def pr(
     from .. import pull_request
     from ..tasks import open_place
 
-    place = open_place({}, ask)
+    place = open_place({}, None)
     wish = pull_request.Wish(remote=remote, base=base, draft=draft, force=force, reviewed=reviewed or dry_run)
     plan = pull_request.plan(place, task, wish, ask)
     if dry_run:
