@@ -189,7 +189,6 @@ def with_record(place: Place, situation: Situation) -> Situation:
 
 def tip_of_base(place: Place, task: Task, base: str) -> str:
     """The commit of the local branch that a task goes into. Raises AutonomousError when it is only on a remote, or nowhere."""
-    branch = place.branch(task.name)
     local, *remote = bases(place, base)
     tip = place.objects.tip(local)
     if tip is not None:

@@ -10,7 +10,7 @@ from agent import initializer, sessions, task_list, write_file
 from conftest import git, make_repository
 from program import PROGRAM, Ended, autonomous, listed
 
-from gitautonomous.scripted import Server
+from gitautonomous.scripted import Server, Step
 
 
 def assert_refused(ended: Ended, status: int, message: str, hint: str) -> None:
@@ -202,7 +202,7 @@ def test_a_damaged_task_toml_is_named_and_listed_as_broken(agent_repo: Path, cod
 def test_an_initializer_that_leaves_no_items_is_stopped(
     agent_repo: Path, codex_home: Path, model: Server, content: str | None, state: str
 ) -> None:
-    steps = [
+    steps: list[Step] = [
         {"exec": write_file(".autonomous/todo/task_list.md", content)} if content is not None else {"exec": "true"},
         {"say": "Done."},
     ]

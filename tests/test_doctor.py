@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import git
 
 from gitautonomous import codex, doctor, scripted
 from gitautonomous.config import Settings
@@ -16,7 +17,6 @@ from gitautonomous.doctor import Finding
 from gitautonomous.errors import AutonomousError
 from gitautonomous.git import Repository
 from gitautonomous.objects import Objects
-from tests.conftest import git
 
 GIT = shutil.which("git") or ""
 OWN_PROVIDER = 'model_provider = "own"\n[model_providers.own]\nname = "own"\nbase_url = "http://127.0.0.1:9/v1"\n'
