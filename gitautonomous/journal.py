@@ -1,6 +1,6 @@
 """The journal of a task: what was intended and what came of it, one JSON object a line, flushed to disk line by line.
 
-Lines (all have `event` and `at`, epoch seconds):
+Lines (all have `event` and `at`, epoch seconds, and last of all `crc`, the CRC-32 of the line without it):
 
 =========== ==================================================================================================================
 journal     first line; `format` 1
@@ -21,6 +21,8 @@ from __future__ import annotations
 import json
 import os
 import time
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,30 +44,45 @@ class Journal:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return []
-        whole, newline, _ = data.rpartition(b"\n")
         records: list[Record] = []
-        for number, line in enumerate(whole.split(b"\n") if newline else [], start=1):
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                record = None
-            if not isinstance(record, dict) or not isinstance(record.get("event"), str):
+        for number, line in enumerate(_whole_lines(data), start=1):
+            record = _parse(line)
+            if record is None:
                 raise AutonomousError(f"line {number} of {self.path} is damaged", "git autonomous doctor --repair")
             records.append(record)
-        if records and (records[0]["event"] != "journal" or records[0].get("format") != FORMAT):
+        if records and not _is_header(records[0]):
             raise AutonomousError(
                 f"{self.path} was written by another version of git autonomous", "git autonomous doctor --repair"
             )
         return records
 
+    def salvage(self) -> list[Record]:
+        """The lines of a damaged journal that can still be read; none of another version's."""
+        records = [_parse(line) for line in _whole_lines(self.path.read_bytes())]
+        if records and records[0] is not None and not _is_header(records[0]):
+            return []
+        return [record for record in records if record is not None and record["event"] != "journal"]
+
+    def replace(self, records: Iterable[Record]) -> Path:
+        """Begin a new journal with these lines. Returns where the old one is kept. Raises OSError."""
+        kept = self.path.with_name(f"{self.path.name}.{time.time_ns()}")
+        new = Journal(self.path.with_name(f"{self.path.name}.new"))
+        new.path.unlink(missing_ok=True)
+        for record in records:
+            new.append(**{key: value for key, value in record.items() if key != "crc"})
+        os.rename(self.path, kept)
+        if new.path.exists():
+            new.path.rename(self.path)
+        return kept
+
     def append(self, event: str, **fields: object) -> None:
         """Write one line and flush it to disk. Raises OSError (a full disk leaves a torn line, which readers drop)."""
-        line = json.dumps({"event": event, "at": round(time.time(), 3), **fields}, ensure_ascii=True) + "\n"
+        line = _line({"event": event, "at": round(time.time(), 3), **fields})
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(descriptor).st_size
             if size == 0:
-                line = json.dumps({"event": "journal", "at": round(time.time(), 3), "format": FORMAT}) + "\n" + line
+                line = _line({"event": "journal", "at": round(time.time(), 3), "format": FORMAT}) + line
             elif os.pread(descriptor, 1, size - 1) != b"\n":
                 self._drop_torn_line(descriptor, size)
             os.write(descriptor, line.encode())
@@ -77,6 +94,37 @@ class Journal:
     def _drop_torn_line(descriptor: int, size: int) -> None:
         tail = os.pread(descriptor, min(size, 1 << 20), max(0, size - (1 << 20)))
         os.ftruncate(descriptor, size - len(tail) + tail.rfind(b"\n") + 1)
+
+
+def _line(record: Record) -> str:
+    text = json.dumps(record, ensure_ascii=True)
+    return f"{text[:-1]}{_CRC}{zlib.crc32(text.encode())}}}\n"
+
+
+_CRC = ', "crc": '
+
+
+def _whole_lines(data: bytes) -> list[bytes]:
+    whole, newline, _ = data.rpartition(b"\n")
+    return whole.split(b"\n") if newline else []
+
+
+def _parse(line: bytes) -> Record | None:
+    """What a line says, None when it is damaged."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("event"), str):
+        return None
+    text, there, crc = line.rpartition(_CRC.encode())
+    if there and crc != b"%d}" % zlib.crc32(text + b"}"):
+        return None
+    return record
+
+
+def _is_header(record: Record) -> bool:
+    return record["event"] == "journal" and record.get("format") == FORMAT
 
 
 def open_attempt(records: list[Record]) -> Record | None:

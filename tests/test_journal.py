@@ -44,6 +44,39 @@ def test_a_damaged_or_newer_journal_is_refused_and_kept(tmp_path: Path) -> None:
         assert book.path.read_bytes() == content
 
 
+def test_a_flipped_bit_anywhere_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    book = Journal(tmp_path / "journal.jsonl")
+    book.append("attempt", id="1", number=12, tip="0a1b", thread=None)
+    book.append("result", id="1", commit="2c3d", outcome="completed", thread="T")
+    whole, records = book.path.read_bytes(), book.read()
+    says = ("event", "id", "number", "tip", "thread", "commit", "outcome")
+    expected = [[record.get(key) for key in says] for record in records]
+    for place in range(len(whole)):
+        for bit in (0, 5):
+            book.path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            try:
+                found = [[record.get(key) for key in says] for record in book.read()]
+            except AutonomousError:
+                continue
+            assert found in (expected, expected[:-1]), (place, bit)
+
+
+def test_the_readable_lines_of_a_damaged_journal_begin_a_new_one(tmp_path: Path) -> None:
+    book = Journal(tmp_path / "journal.jsonl")
+    for number in range(3):
+        book.append("attempt", id=str(number), number=number)
+    damaged = book.path.read_bytes().replace(b'"number": 1', b'"number": 7')
+    book.path.write_bytes(damaged)
+    saved = book.salvage()
+    kept = book.replace(saved)
+    assert (kept.read_bytes(), events(book)) == (damaged, ["journal", "attempt", "attempt"])
+    assert [record["id"] for record in book.read()[1:]] == ["0", "2"]
+    newer = b'{"event": "journal", "format": 2}\n{"event": "attempt"}\n'
+    book.path.write_bytes(newer)
+    assert book.salvage() == []
+    assert (book.replace([]).read_bytes(), book.read()) == (newer, [])
+
+
 def test_an_attempt_without_a_result_is_open_and_knows_its_process(tmp_path: Path) -> None:
     book = Journal(tmp_path / "journal.jsonl")
     assert journal.open_attempt(book.read()) is None
