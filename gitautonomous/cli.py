@@ -10,17 +10,29 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 import typer.exceptions
 
 from . import __version__, show, signals
 from .commands import change, fleet, hooks, look, review, run, settings, setup, share, stop, tools, watch
 from .errors import AutonomousError, UsageError
 
+
+class Commands(typer.core.TyperGroup):
+    """A list of commands that tells what each does in a whole sentence, on as many lines as it takes."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = [(name, " ".join((command.help or "").split())) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help.partition(". ")[0].removesuffix(".")) for name, help in rows])
+
+
 app = typer.Typer(
     name="git autonomous",
+    cls=Commands,
     help="Run a long task over many Codex sessions: one branch a task, one commit a session.",
     add_completion=False,
     invoke_without_command=True,
@@ -115,7 +127,7 @@ def add(name: str, function: Callable[..., int], *examples: str, to: typer.Typer
 
 def group(name: str, help: str) -> typer.Typer:
     """A command that has commands of its own."""
-    made = typer.Typer(help=help, rich_markup_mode=None)
+    made = typer.Typer(cls=Commands, help=help, rich_markup_mode=None)
     app.add_typer(made, name=name)
     return made
 

@@ -21,7 +21,6 @@ from .rollout import THREAD
 
 MINIMUM = (0, 163, 0)
 
-_INSTALL = "pip install openai-codex-cli-bin   # or: npm install -g @openai/codex"
 _PATIENCE = 30.0  # seconds; the first start of a fresh binary of 300 MB takes four
 _LEFTOVERS = (".agents", ".aws", ".codex")
 _MACHINES = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}
@@ -63,7 +62,15 @@ def find(setting: str | None, *, path: str | None = None, outside: Path | None =
             problem = f"the Codex at {candidate} has version {_dotted(version)}; {_dotted(MINIMUM)} or newer is needed"
         else:
             return Codex(native, version)
-    raise AutonomousError(problem, _INSTALL)
+    raise AutonomousError(problem, f"{_install_command()}   # or: npm install -g @openai/codex")
+
+
+def _install_command() -> str:
+    """The command that puts the Python package with Codex where this program is installed."""
+    place = Path(sys.prefix).parts
+    if "pipx" in place:
+        return "pipx inject git-autonomous openai-codex-cli-bin"
+    return "uv tool install 'git-autonomous[codex]'" if "uv" in place else "pip install openai-codex-cli-bin"
 
 
 def _named(setting: str, path: str | None) -> list[Path]:
