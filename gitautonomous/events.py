@@ -26,6 +26,7 @@ LONGEST_LINE = 16 << 20
 
 Phase = Literal["started", "updated", "completed"]
 
+_OUTPUT, _AFTER_OUTPUT = b',"aggregated_output":"', b'","exit_code":'
 _KEPT = 1000  # commands, files and errors that a turn remembers, so that its memory does not grow with the transcript
 _KEPT_TEXT = 4000  # characters of each
 _KEPT_MESSAGE = 65536  # characters of the closing message
@@ -178,6 +179,15 @@ def parse_object(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def without_output(line: bytes) -> bytes:
+    """A line of the stream that says the same, but for what a command printed: most of the bytes, and nothing that decides anything.
+
+    Neither place that is looked for can stand inside a JSON string, where each quote has a backslash before it.
+    """
+    begin, end = line.find(_OUTPUT) + len(_OUTPUT), line.rfind(_AFTER_OUTPUT)
+    return line[:begin] + line[end:] if len(_OUTPUT) <= begin < end else line
+
+
 def parse_event(line: bytes) -> Event | None:
     """The event of one line of the stream; None when it is unknown, or no event at all. Never raises."""
     raw = parse_object(line)
@@ -265,8 +275,11 @@ def shell_text(command: str) -> str:
     prefix = _SHELL.match(command)
     if prefix is None or len(command) > _KEPT_TEXT:
         return command
+    quoted = command[prefix.end() :]
+    if quoted[:1] == quoted[-1:] == "'" and quoted.count("'") == 2:  # nearly always: shlex takes longer than the JSON
+        return quoted[1:-1]
     try:
-        words = shlex.split(command[prefix.end() :])
+        words = shlex.split(quoted)
     except ValueError:
         return command
     return words[0] if len(words) == 1 else command

@@ -17,7 +17,7 @@ from typing import Self
 
 from . import process
 from .errors import AutonomousError
-from .events import LONGEST_LINE, Event, Trouble, Turn, parse_event
+from .events import LONGEST_LINE, Event, Trouble, Turn, parse_event, without_output
 from .process import ProcessId
 from .rollout import Growth
 
@@ -192,11 +192,13 @@ class Lines:
         data = os.pread(self._descriptor, _CHUNK, self._offset)
         self.at_end = not data
         self._offset += len(data)
-        *complete, rest = data.split(b"\n")
-        for piece in complete:
-            self._add(piece)
+        first, *others = data.split(b"\n")
+        self._add(first)
+        if others:
             yield from self.finish()
-        self._add(rest)
+            *complete, rest = others
+            yield from filter(None, complete)  # no longer than what was read
+            self._add(rest)
 
     def finish(self) -> Iterator[bytes]:
         """The line that is held, as it is."""
@@ -266,7 +268,7 @@ class _Follower:
             self._take(line)
 
     def _take(self, line: bytes) -> None:
-        event = parse_event(line)
+        event = parse_event(without_output(line))
         now = time.monotonic()
         if not isinstance(event, Trouble):  # Codex tries again for ever, and would never be silent
             self.last_sign = now

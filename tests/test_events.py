@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -156,6 +157,41 @@ def test_a_line_that_is_too_long_is_no_event() -> None:
     longest = said % (b"a" * (events.LONGEST_LINE - len(said) + 2))
     assert isinstance(parse_event(longest), Said)
     assert parse_event(longest + b" ") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\\",
+        '"',
+        '","exit_code":1',
+        '\\","exit_code":',
+        ',"aggregated_output":"',
+        "\x00\u2028\n",
+        '\\"' * 50,
+        "x" * 10_000,
+    ],
+)
+@pytest.mark.parametrize("key", ["aggregated_output", "command", "status", "id"])
+def test_a_line_without_its_output_says_the_rest_whatever_stands_in_it(key: str, text: str) -> None:
+    fields = {
+        "type": "command_execution",
+        "command": "ls",
+        "aggregated_output": "1\n",
+        "exit_code": 0,
+        "status": "completed",
+    }
+    value = item("completed", **fields)
+    value["item"][key] = text
+    line = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    whole, event = parse_event(line), parse_event(events.without_output(line))
+    assert isinstance(whole, Command)
+    assert replace(whole, output="") == event
+    saved = len(json.dumps(whole.output, ensure_ascii=False).encode()) - 2
+    assert len(events.without_output(line)) == len(line) - saved
+    said = json.dumps(item("completed", type="agent_message", text=text), separators=(",", ":")).encode()
+    assert events.without_output(said) == said
 
 
 def test_fields_of_a_wrong_type_count_as_missing() -> None:

@@ -13,7 +13,7 @@ def megabyte() -> bytes:
     lines: list[bytes] = []
     size = 0
     for event in _events():
-        lines.append(json.dumps(event, ensure_ascii=False).encode() + b"\n")
+        lines.append(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
         size += len(lines[-1])
         if size >= 1_000_000:
             return b"".join(lines)
