@@ -41,6 +41,21 @@ origin. The request is for the branch that the task's base follows. Your own pre
 to open is printed. Run it again after more sessions: the branch is pushed again, and the request stays.
 
 A task that is not finished needs `--force` with a reason, and one that changes what runs on a machine `--reviewed`, as in a merge.""",
+    "submit": """\
+The task is made on the remote alone: its first commit and its lease, in one push. Nothing runs here. Workers take only tasks that were
+submitted; one that was merely pushed is private. With `--task` a task that exists is given to the fleet, or given back to it after it
+waited for a person. docs/fleet.md has the whole story.""",
+    "worker": """\
+Takes tasks of the fleet from the remote, one after another or several at a time, and runs each as `git autonomous resume` does. After
+each session the branch is pushed in one atomic push with the task's lease, so a worker that lost the lease publishes nothing. Told to stop,
+it commits, pushes and hands over; the exit status is 143 or 130 then.
+
+What a task brings along widens nothing: see `autonomous.workerChecks` and `autonomous.workerNetwork`. Full access, a profile and settings of
+Codex are never taken from a task.""",
+    "fleet": """\
+`fleet start` submits those of the workers that `squeue` does not show, one job each. Run it again at any time to fill up what died or reached its time
+limit. What comes after `--` goes to sbatch, such as `-- --mem=8G --time=8:00:00`. Five minutes before its time limit a worker is told to
+commit, push and hand over.""",
     "config": """\
 The first of these that has a setting counts: the command line, the environment (`GIT_AUTONOMOUS_SILENCE_TIMEOUT` for
 `silenceTimeout`), git config of the worktree, of the repository, of the user (`autonomous.silenceTimeout`), the file

@@ -49,7 +49,7 @@ from .trees import Conflict, Trees
 ENGINES = (
     ("slurm", "SLURM_JOB_ID"),
     ("github", "GITHUB_RUN_ID"),
-    ("kubernetes", "GIT_AUTONOMOUS_POD"),
+    ("kubernetes", "POD_NAME"),
     ("systemd", "INVOCATION_ID"),
 )
 """Engines that start workers, and the variable in which each tells its job's name."""

@@ -282,7 +282,7 @@ def finish(
         "--workers",
         str(world.cluster.nodes),
         "--idle",
-        "20",
+        "300",
         "--place",
         f"{world.area}/nodes/$SLURMD_NODENAME",
     )

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gitautonomous"
 README = ROOT / "README.md"
 DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
-ELSEWHERE = ("fleet.md", "coming-from-run-session.md")
+ELSEWHERE = (*(path.name for path in DOCUMENTS if path.name.startswith("fleet")), "coming-from-run-session.md")
 """Pages whose blocks need more than a repository with a task; their tests run them."""
 COMMANDS = {command.path: command for command in reference.read(cli.app).walk()}
 
@@ -35,7 +35,7 @@ def calls(text: str) -> list[list[str]]:
         "".join(parts) for parts in re.findall(r"```(?:sh|console)\n(.*?)```|`([^`\n]+)`", text, re.DOTALL)
     )
     lines = re.findall(r"git autonomous ([^\n]*)", code)
-    found = [shlex.split(re.split(r" (?:&&|\||;) ", line)[0], comments=True) for line in lines]
+    found = [shlex.split(re.split(r" (?:&&|\||;|--) ", line)[0], comments=True) for line in lines]
     return [words for words in found if words[0] != "COMMAND"]
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,20 @@ import made
 import pytest
 from agent import executor, initializer, sessions, write_file
 from conftest import git
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from program import autonomous, commits, running
 
 from gitautonomous.config import Settings
 from gitautonomous.git import Repository
 from gitautonomous.lease import Hold, Moved, Remote, Who
-from gitautonomous.model import Options, Task
+from gitautonomous.model import Options, Task, write_task
 from gitautonomous.objects import Objects
 from gitautonomous.scripted import Server
 from gitautonomous.worker import refusal
 
 pytestmark = pytest.mark.usefixtures("codex_home")
 
+SCHEMA = Path(__file__).parent.parent / "docs" / "schema" / "fleet.json"
 GOAL = ("submit", "Write a and b", "--name", "todo")
 
 
@@ -59,16 +62,22 @@ def test_a_submitted_task_is_worked_off_elsewhere_and_every_session_is_pushed(
     model.play(
         sessions(
             initializer("todo", ["write a", "write b"]),
-            executor("todo", "write a", write_file("a", "1")),
+            executor("todo", "write a", "ls -A > a"),
             executor("todo", "write b", write_file("b", "2")),
         )
     )
+    (agent_repo / ".worktreeinclude").write_text(".env\n")
+    (agent_repo / ".gitignore").write_text(".env\n")
+    git(agent_repo, "add", ".")
+    git(agent_repo, "commit", "--quiet", "-m", "Secrets")
+    git(agent_repo, "push", "--quiet", "origin", "main")
     ended = autonomous(agent_repo, *GOAL)
     assert (ended.status, ended.out) == (0, "todo: queued on origin\n"), ended.err
     assert git(agent_repo, "branch", "--list", "autonomous/*") == ""
     (task,) = fleet(agent_repo)
     assert (task["state"], task["worker"], task["epoch"]) == ("queued", None, 0)
     worker = machine(bare, "worker")
+    (worker / ".env").write_text("a secret of this machine\n")
     ended = autonomous(worker, "worker", "--once", SLURM_JOB_ID="7")
     assert (ended.status, ended.err.splitlines()) == (
         0,
@@ -83,6 +92,7 @@ def test_a_submitted_task_is_worked_off_elsewhere_and_every_session_is_pushed(
         "Start todo", "todo: task list of 2 items", "todo: write a", "todo: write b",
     ]  # fmt: skip
     assert git(worker, "branch", "--list", "autonomous/*") == ""  # all of it is on the remote
+    assert ".env" not in git(bare, "show", "autonomous/todo:a").split()
 
 
 def hanging(*commands: str) -> list[Any]:
@@ -257,6 +267,21 @@ def test_the_worker_may_allow_any_check_and_the_network_in_the_sandbox() -> None
     assert refusal(task(Options(checks=("x",), sandbox_network=True), "y"), Settings(worker_network=True)) == ""
 
 
+def test_a_task_that_wants_too_much_is_left_to_others(agent_repo: Path, bare: Path) -> None:
+    greedy = made.start(agent_repo, "todo", worktree=False)
+    place = made.place_of(agent_repo)
+    content = write_task(replace(greedy, options=Options(network=True))).encode()
+    tree = place.objects.with_files(place.objects.commit(place.tip("todo")).tree, {greedy.file: content})
+    place.objects.write_commit(place.ref("todo"), "More", tree, [place.tip("todo")], identity="A <a@example.org>")
+    assert autonomous(agent_repo, "submit", "--task", "todo").status == 0
+    ended = autonomous(machine(bare, "worker"), "worker", "--once")
+    assert (ended.status, ended.err) == (
+        0,
+        "todo: left to others: it asks for full access, which a worker never gives\n",
+    )
+    assert fleet(agent_repo)[0]["state"] == "queued"
+
+
 def test_a_task_that_was_only_pushed_is_never_taken(agent_repo: Path, bare: Path) -> None:
     made.finished(agent_repo, "private", {"a": "1\n"}, left=1)
     git(agent_repo, "push", "--quiet", "origin", "autonomous/private")
@@ -310,3 +335,16 @@ def test_doctor_says_whether_a_remote_is_fit(agent_repo: Path, bare: Path) -> No
     git(bare, "config", "receive.advertiseAtomic", "false")
     assert findings() == [("remote", True), ("leases", False)]
     assert git(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
+def test_the_fleet_is_listed_as_its_schema_says_and_for_people(agent_repo: Path, bare: Path) -> None:
+    autonomous(agent_repo, *GOAL)
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    assert (
+        list(validator.iter_errors(json.loads(autonomous(agent_repo, "list", "--remote", "origin", "--json").out)))
+        == []
+    )
+    ended = autonomous(agent_repo, "list", "--remote", "origin")
+    assert [line.split() for line in ended.out.splitlines()] == [
+        ["task", "state", "sessions", "epoch", "heartbeat"], ["todo", "queued", "0", "0", "now"],
+    ]  # fmt: skip
