@@ -28,8 +28,11 @@ _RESET = "\x1b[m"
 _SEQUENCE = re.compile(r"(\x1b\[[0-9;]*m)")
 
 
-def lines(repository: Repository, old: str, new: str, *, without: str, colour: bool) -> Iterator[str]:
-    """The diff between two commits with a summary above, line by line, each ended by a newline. `without`: a folder that is left out.
+def lines(
+    repository: Repository, old: str, new: str, *, without: str, colour: bool, width: int | None = None
+) -> Iterator[str]:
+    """The diff between two commits with a summary above, line by line, each ended by a newline. `without`: a folder that is left out; `width`: columns for the
+    summary.
 
     A line longer than 64 KiB is cut, and says so. The user's diff settings hold (algorithm, prefixes, moved lines, context).
     """
@@ -44,7 +47,7 @@ def lines(repository: Repository, old: str, new: str, *, without: str, colour: b
     shown = {f"\x1b[38;2;{v >> 16};{v >> 8 & 255};{v & 255}m": slots[slot] for slot, v in secret.items()}
     if colour:
         shown[_RESET] = _RESET
-    environment = process.clean_environment({"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"})
+    environment = process.clean_environment({"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "COLUMNS": str(width or 80)})
     with subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=repository.common_dir, env=environment
     ) as running:  # fmt: skip

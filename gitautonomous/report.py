@@ -62,7 +62,8 @@ class Style:
         )
 
     def block(self, heading: str, body: str, colour: str = show.BOLD) -> list[str]:
-        return [self.paint(self.line(heading), colour) + "\n" + body] if body else []
+        lines = [self.paint(line, colour) for line in self.wrapped("", heading).splitlines()]
+        return ["\n".join([*lines, body])] if body else []
 
 
 def review_text(review: Review, style: Style) -> str:
@@ -224,7 +225,7 @@ def step_text(step: StepReview, style: Style) -> str:
 
 def _commands(step: StepReview, style: Style) -> list[str]:
     if step.commands is None:
-        said = "  not known: the transcript is on the machine where the session ran\n"
+        said = style.wrapped("  ", "not known: the transcript is on the machine where the session ran")
         return style.block("Commands:", said) if step.row.step.record else []
     rows = [("declined" if run.exit_code is None else str(run.exit_code), run.command) for run in step.commands]
     failed = {code: show.RED for code, _ in rows if code != "0"}

@@ -104,7 +104,7 @@ class Desk:
         step, style = reviewing.review_step(self.place, self.name, which), self.style(command)
         diff = patch.lines(
             self.place.repository, step.row.step.parent, step.row.step.commit.oid,
-            without=f".autonomous/{self.name}", colour=style.colour,
+            without=f".autonomous/{self.name}", colour=style.colour, width=style.width,
         )  # fmt: skip
         with pager.output(sys.stdout, command, self.place.repository.main_root) as out:
             out.write(report.step_text(step, style) + "\n")
