@@ -89,7 +89,7 @@ class Fleet:
         """
         state = self.hub.repository.make_state_dir("fleet")
         submitted = []
-        with exclusive(str(state / "slurm.lock")):
+        with exclusive(str(state.parent / "slurm.lock")):
             there = {job.worker for job in self.jobs()}
             for worker, arguments in workers:
                 if worker in there:

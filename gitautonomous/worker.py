@@ -215,6 +215,8 @@ class Worker:
                         else self.place.settings.worker_poll * random.uniform(0.8, 1.2)
                     )
                 except (Unreachable, Refused) as error:
+                    if not self._running and (self.once or isinstance(error, Refused)):
+                        raise
                     mine, more = None, True
                     self._once_said(error.message)
                     pause = min(LONGEST_PAUSE, max(1.0, 2 * pause))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from conftest import git
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from program import autonomous, commits, running
 
+from gitautonomous import scripted
 from gitautonomous.config import Settings
 from gitautonomous.git import Repository
 from gitautonomous.lease import Hold, Moved, Remote, Who
@@ -280,6 +282,34 @@ def test_a_task_that_wants_too_much_is_left_to_others(agent_repo: Path, bare: Pa
         "todo: left to others: it asks for full access, which a worker never gives\n",
     )
     assert fleet(agent_repo)[0]["state"] == "queued"
+
+
+def test_a_machine_that_cannot_reach_the_model_claims_nothing(
+    agent_repo: Path, bare: Path, area: Path, model: Server
+) -> None:
+    autonomous(agent_repo, *GOAL)
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    home = scripted.codex_home(area / "nobody", port, request_max_retries=1, stream_max_retries=1)
+    ended = autonomous(machine(bare, "worker"), "worker", CODEX_HOME=str(home))
+    assert (ended.status, ended.err.splitlines()[0]) == (
+        1,
+        "error: this machine cannot work: Codex cannot reach its model provider now",
+    )
+    assert fleet(agent_repo)[0]["epoch"] == 0
+
+
+def test_a_remote_that_is_away_is_said(agent_repo: Path, bare: Path) -> None:
+    clone = machine(bare, "worker")
+    bare.rename(bare.with_name("away.git"))
+    ended = autonomous(clone, "worker", "--once")
+    assert (ended.status, ended.err.splitlines()) == (
+        1,
+        [
+            f"error: cannot reach the remote 'origin': '{bare}' does not appear to be a git repository",
+            "hint: git ls-remote origin",
+        ],
+    )
 
 
 def test_a_task_that_was_only_pushed_is_never_taken(agent_repo: Path, bare: Path) -> None:
