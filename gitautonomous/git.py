@@ -514,17 +514,21 @@ class Worktree:
         if entries:
             self.run("update-index", "--add", "--replace", "-z", "--index-info", input=os.fsencode("".join(entries)))
 
+    def locks_left(self) -> list[Path]:
+        """The lock files of a git that works here, or was killed: of the index, HEAD, the branch."""
+        head = self.head()
+        names = [self.git_dir / f"{name}.lock" for name in ("index", "HEAD", "ORIG_HEAD")]
+        if head.startswith("refs/"):
+            names += [self.repository.common_dir / f"{head}.lock", self.repository.common_dir / "logs" / f"{head}.lock"]
+        return [lock for lock in names if os.path.lexists(lock)]
+
     def drop_stale_locks(self) -> None:
         """Remove what a git that was killed left locked: the index, HEAD, the branch. Only called with the task's locks held and no agent alive.
 
         A git of the user's that is at work gets its time; raises AutonomousError when that is not enough.
         """
-        head = self.head()
-        names = [self.git_dir / f"{name}.lock" for name in ("index", "HEAD", "ORIG_HEAD")]
-        if head.startswith("refs/"):
-            names += [self.repository.common_dir / f"{head}.lock", self.repository.common_dir / "logs" / f"{head}.lock"]
         deadline = time.monotonic() + 5.0
-        while left := [lock for lock in names if os.path.lexists(lock)]:
+        while left := self.locks_left():
             places = (self.path, self.git_dir, self.repository.common_dir)
             if not process.running_in("git", places) and not any(process.holders(lock) for lock in left):
                 for lock in left:

@@ -68,6 +68,13 @@ class Objects:
             found.commit_time,
         )
 
+    def find_commit(self, oid: str) -> Commit | None:
+        """As `commit`; None where there is no such commit, or none any more."""
+        try:
+            return self.commit(oid)
+        except (AutonomousError, KeyError, ValueError):
+            return None
+
     def history(self, tip: str, until: str | None = None) -> Iterator[Commit]:
         """Commits from `tip` back along first parents, newest first, `until` and what is reachable from it excluded."""
         walker = self._repository.walk(tip, SortMode.TOPOLOGICAL)

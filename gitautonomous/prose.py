@@ -63,6 +63,11 @@ The first of these that has a setting counts: the command line, the environment 
     "init": """\
 Only what is committed of the file counts, for tasks that start from that commit. Settings in it that run something or widen what an
 agent may do count for each person after that person was shown their exact text and said yes, once.""",
+    "doctor": """\
+`--repair` mends what a crash, a bad disk or a hand in the wrong place left of the tasks, and says each thing in one line: a lost
+worktree, branch or index is made again; what stands in the place of a worktree's `.git` goes to the attic, and git's own comes back;
+locks that no process holds go; a damaged journal is kept beside a new one, made of what can be read and of the branch; a task.toml that
+cannot be read gets its last good content, by a commit. A task that somebody works on is left alone.""",
     "completion": """\
 bash takes the script through git's own completion. It is found by itself where bash-completion is installed, and read in `~/.bashrc`
 where it is not. zsh needs its folder in `fpath` before `compinit`. fish finds it by itself; fish 3.6.0 has a fault there and needs

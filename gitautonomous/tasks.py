@@ -573,18 +573,19 @@ def apply_options(place: Place, task: Task, options: Options) -> Task:
     if new == task:
         return task
     place.approvals.approve(place.repository.common_dir, model.approval_text(new))
-    tip = place.objects.tip(place.ref(task.name))
-    assert tip is not None
-    content = model.write_task(new).encode()
-    tree = place.objects.with_files(place.objects.commit(tip).tree, {task.file: content})
-    place.objects.write_commit(
-        place.ref(task.name), f"{task.name}: options changed\n", tree, [tip], identity=place.repository.identity()
-    )
-    entry = place.repository.worktree_of(place.branch(task.name))
-    if entry is not None and entry.path.exists():
-        Worktree.registered(place.repository, entry.path).set_entries({task.file: content})
-        hostile.write(entry.path, task.file, content, attic=place.repository.make_state_dir("attic"))
+    put_task(place, task.name, model.write_task(new).encode(), f"{task.name}: options changed\n")
     return new
+
+
+def put_task(place: Place, name: str, content: bytes, message: str) -> None:
+    """Give a task this task.toml, by a commit of the user's own, and in its worktree too."""
+    tip, path = place.tip(name), f".autonomous/{name}/task.toml"
+    tree = place.objects.with_files(place.objects.commit(tip).tree, {path: content})
+    place.objects.write_commit(place.ref(name), message, tree, [tip], identity=place.repository.identity())
+    entry = place.repository.worktree_of(place.branch(name))
+    if entry is not None and entry.path.exists():
+        Worktree.registered(place.repository, entry.path).set_entries({path: content})
+        hostile.write(entry.path, path, content, attic=place.repository.make_state_dir("attic"))
 
 
 def approve_task(place: Place, task: Task, ask: Ask, command: str) -> None:

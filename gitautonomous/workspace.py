@@ -54,12 +54,7 @@ class Workspace:
 
     @cached_property
     def attic(self) -> Path:
-        """Where things go that must leave the worktree, by a rename: on the worktree's file system."""
-        here = self.repository.make_state_dir("attic")
-        worktree = self.worktree.path
-        if here.stat().st_dev == worktree.stat().st_dev:
-            return here / self.task.name
-        return worktree.parent / f"{worktree.name}.attic"
+        return attic_of(self.repository, self.worktree, self.task.name)
 
     @cached_property
     def journal(self) -> Journal:
@@ -139,6 +134,14 @@ class Workspace:
             yield path
         finally:
             remove_tree(path)
+
+
+def attic_of(repository: Repository, worktree: Worktree, task: str) -> Path:
+    """Where things go that must leave a task's worktree, by a rename: on the worktree's file system."""
+    here = repository.make_state_dir("attic")
+    if here.stat().st_dev == worktree.path.stat().st_dev:
+        return here / task
+    return worktree.path.parent / f"{worktree.path.name}.attic"
 
 
 def remove_tree(path: Path) -> None:
@@ -224,3 +227,13 @@ def read_history(objects: Objects, tip: str, task: Task) -> History:
         tickless=standing.tickless,
         sessions=tuple((commit, record) for commit, record in records if record.number > 0),
     )
+
+
+def amended(objects: Objects, history: History, tip: str, task: Task, newest: str | None) -> Session | None:
+    """The record of the session commit `newest` where a person amended it away: a commit without a record stands in its place. Else None."""
+    commit = objects.find_commit(newest) if newest is not None else None
+    record = model.read_session(commit.message, task.name) if commit is not None else None
+    if commit is None or record is None or record.number <= history.last.number:
+        return None
+    later = objects.history(tip, history.last_commit)
+    return record if any(other.parents == commit.parents for other in later) else None

@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import show
 from .common import AsJson, print_json
 
+if TYPE_CHECKING:
+    from ..doctor import Finding
+
 
 def doctor(
+    mend: Annotated[
+        bool,
+        typer.Option("--repair", help="First mend what a crash or a hand in the wrong place left of the tasks here."),
+    ] = False,
     as_json: AsJson = False,
     remote: Annotated[
         str | None,
@@ -23,7 +30,8 @@ def doctor(
     """Check git, Codex, its sandbox, your sign-in and this repository; each finding names the command that mends it."""
     from .. import doctor as examination
 
-    findings = examination.examine_here(os.environ)
+    findings = repaired() if mend else []
+    findings += examination.examine_here(os.environ)
     if remote is not None:
         from .fleet import examine_remote
 
@@ -35,6 +43,17 @@ def doctor(
             examination.report(findings, colour=show.colour(sys.stdout, os.environ), ascii=not show.unicode(sys.stdout))
         )
     return 1 if any(finding.ok is False for finding in findings) else 0
+
+
+def repaired() -> list[Finding]:
+    """What `doctor --repair` adds."""
+    from .. import doctor as examination
+    from .. import repair, tasks
+    from ..screen import Screen
+
+    with Screen(sys.stderr, quiet=True) as quiet:
+        found = repair.repair(tasks.open_place({}, None), quiet)
+    return found or [examination.Finding("repair", True, "the tasks here have nothing to mend")]
 
 
 def demo(
