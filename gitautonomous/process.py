@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -284,8 +285,59 @@ def _signal(pid: int, signum: int, group: bool) -> None:
             os.kill(pid, signum)
 
 
+_spared: set[int] | None = None
+
+
+@contextmanager
+def adopting() -> Iterator[None]:
+    """While the block runs, what children leave behind becomes a child of this process and is found by `sweep`, whatever it did to hide.
+
+    Children that there are already are spared. Elsewhere than on Linux nothing is adopted.
+    """
+    global _spared
+    if sys.platform != "linux":
+        yield
+        return
+    import ctypes
+
+    adopt = ctypes.CDLL(None).prctl
+    adopt(_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _spared = set(_children())
+    try:
+        yield
+    finally:
+        _spared = None
+        adopt(_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+
+
+def _children() -> Iterator[int]:
+    me = str(os.getpid())
+    for pid in _pids():
+        with suppress(OSError):
+            if _PROC.joinpath(str(pid), "stat").read_text(errors="replace").rpartition(")")[2].split()[1] == me:
+                yield pid
+
+
+def _adopted() -> list[ProcessId]:
+    """The living among what was adopted; the dead are taken off the kernel's list."""
+    found = []
+    for pid in _children() if _spared is not None else ():
+        seen = _look(pid)
+        if pid in (_spared or ()) or seen is None:
+            continue
+        if seen[0] == "Z":
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        else:
+            found.append(seen[1])
+    return found
+
+
 def sweep(*markers: str, grace: float = 1.0) -> list[int]:
-    """End every process whose environment, when it was started, held one of `markers` ("NAME=value").
+    """End every process whose environment, when it was started, held one of `markers` ("NAME=value"), and every one that was adopted.
 
     Codex's sandbox takes its commands along when it ends; with full access a daemon survives Codex, in a session of its own.
     They are asked to end, and killed after `grace` seconds. Returns the ids of those found. Elsewhere than on Linux: none.
@@ -293,7 +345,7 @@ def sweep(*markers: str, grace: float = 1.0) -> list[int]:
     variables = {marker.encode() for marker in markers}
     found: set[int] = set()
     started = time.monotonic()
-    while survivors := _marked(variables):
+    while survivors := {*_marked(variables), *_adopted()}:
         waited = time.monotonic() - started
         if waited > grace + GRACE:
             break

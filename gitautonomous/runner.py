@@ -49,7 +49,7 @@ from .rollout import read_rollout
 from .screen import Screen
 from .supervision import Deadlines, Supervision, follow, supervise
 from .waiting import Waiting
-from .workspace import History, Workspace, read_history
+from .workspace import History, Workspace, amended, read_history
 
 AT_ONCE = {
     EndKind.sign_in: "codex login    # then: git autonomous resume {task}",
@@ -104,6 +104,8 @@ class Runner:
         self.failures = 0
         self.trouble = ""
         self.tired: tuple[int, int] | None = None
+        self.newest: str | None = None
+        self.missed: str | None = None
         self.ran = 0
         self.tokens = 0
         self.began = time.monotonic()
@@ -183,13 +185,15 @@ class Runner:
             self._stop_if_asked()
             if self.waiting.before_session():
                 continue  # somebody may have changed the worktree meanwhile
-            stop = self._session(step.role)
+            with process.adopting():
+                stop = self._session(step.role)
             if stop is not None:
                 return stop
 
     def _remember(self, records: list[journal.Record]) -> None:
         """What the journal knows: the last checks, and the tokens of each thread so far. Read once; it grows with every session."""
         self.usage = {thread: Usage(**usage) for thread, usage in journal.usages(records).items()}
+        self.newest = next((record["commit"] for record in reversed(records) if record.get("commit")), None)
         checked = journal.last(records, "checks")
         if checked is not None:
             self.checked_tree, self.results = checked["tree"], checks.from_journal(checked["results"])
@@ -211,7 +215,7 @@ class Runner:
         tip = self.workspace.tip()
         self._read_task(tip)
         if self.history is None or self.history.last_commit != tip:
-            self.history = read_history(self.workspace.objects, tip, self.workspace.task)
+            self.history = self._counted(read_history(self.workspace.objects, tip, self.workspace.task), tip)
             last = self.history.last
             self.restored = last.restored
             self.interrupted = None if last.outcome == "completed" else f"the last session was {last.outcome}"
@@ -236,6 +240,18 @@ class Runner:
             trouble=self.trouble,
         )
         return self.standing
+
+    def _counted(self, history: History, tip: str) -> History:
+        """The history, with the newest session counted also where a person amended its record away."""
+        record = amended(self.workspace.objects, history, tip, self.workspace.task, self.newest)
+        if record is None:
+            return history
+        if self.missed != self.newest:
+            self.missed = self.newest
+            self.screen.note(
+                f"the record of session {record.number} was amended away; the commit is kept, and the session still counts (git show {self.newest})"
+            )
+        return replace(history, last=record)
 
     def _read_task(self, tip: str) -> None:
         content = self.workspace.objects.read(tip, self.workspace.task.file)
@@ -482,6 +498,7 @@ class Runner:
         if closed.session is not None and closed.commit is not None and self.history is not None:
             self.ran += 1
             self.tokens += closed.session.tokens
+            self.newest = closed.commit
             commit = self.workspace.objects.commit(closed.commit)
             if closed.results:
                 self.checked_tree, self.results = commit.tree, closed.results

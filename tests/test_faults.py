@@ -125,9 +125,8 @@ def test_what_a_session_or_a_check_leaves_running_is_ended_before_anything_is_co
     agent_repo: Path, model: Server, access: tuple[str, ...]
 ) -> None:
     def daemon(seconds: int, file: str) -> str:
-        return (
-            f"setsid sh -c 'trap \"\" TERM; while :; do date +%N > {file}; sleep 0.{seconds}; done' >/dev/null 2>&1 &"
-        )
+        loop = f'trap "" TERM; while :; do date +%N > {file}; sleep 0.{seconds}; done'
+        return f"env -i PATH=$PATH setsid sh -c '{loop}' >/dev/null 2>&1 &"
 
     model.play(
         sessions(
@@ -338,6 +337,26 @@ def test_what_a_person_commits_during_a_session_is_kept_below_its_commit(world: 
     assert commits(world.repository, f"main..{world.branch}")[-2:] == ["Mine", "todo: interrupted: Step 1 of the work"]
     assert git(world.repository, "show", "--format=", "--name-only", f"{world.branch}~1") == "mine"
     assert list(world.finish()) == []
+
+
+def test_a_session_whose_record_is_amended_away_still_counts(area: Path) -> None:
+    world = World(area / "world")
+    world.run(*ONE)
+    done = git(world.repository, "rev-parse", world.branch)
+    (world.worktree / "mine").write_text("1\n")
+    git(world.worktree, "add", "mine")
+    git(world.worktree, "commit", "--quiet", "--amend", "-m", "My own words")
+    ended = world.run(*RESUME)
+    said = (
+        f"the record of session 1 was amended away; the commit is kept, and the session still counts (git show {done})"
+    )
+    assert (ended.status, ended.err.splitlines().count(said)) == (0, 1), ended.err
+    assert commits(world.repository, f"main..{world.branch}")[:2] == ["Start todo", "My own words"]
+    form = (
+        "%(trailers:key=Autonomous-Session,valueonly,separator=) %(trailers:key=Autonomous-Tokens,valueonly,separator=)"
+    )
+    assert commits(world.repository, f"main..{world.branch}", form) == ["0 0/0", " ", "2 1050/2100", "3 1050/3150"]
+    assert git(world.repository, "show", f"{world.branch}:mine") == "1"
 
 
 def test_gc_and_a_pack_of_all_refs_in_the_middle_of_a_session_lose_nothing(world: World) -> None:
