@@ -229,7 +229,7 @@ class Machine(RuleBasedStateMachine):
         deadline = time.monotonic() + PATIENCE
         while not self.at_rest():
             assert time.monotonic() < deadline, f"it came to no end: {self.ground.processes()}"
-            time.sleep(0.01)
+            time.sleep(0.03)
         if self.runner is not None and self.runner.poll() is not None:
             self.runner.wait()
             said = self.ground.log.read_text()
@@ -242,7 +242,7 @@ class Machine(RuleBasedStateMachine):
     def at_rest(self) -> bool:
         local = self.ground.local
         runs, alone = locks.is_held(str(local / "runner.lock")), locks.is_held(str(local / "agent.lock"))
-        processes = self.ground.processes()
+        self.alive = processes = self.ground.processes()
         if not processes:
             return self.runner is None or self.runner.poll() is not None
         if not self.ground.hold.exists() or any(each.argv[0].endswith("git") for each in processes):
@@ -345,7 +345,7 @@ class Machine(RuleBasedStateMachine):
         if after and self.runs:
             self.open()
         self.settle()
-        assert not self.ground.at_work()
+        assert self.alive == []
 
     @rule()
     @precondition(lambda self: self.exists)
@@ -404,7 +404,11 @@ class Machine(RuleBasedStateMachine):
         self.did("prune")
         self.run("prune")
 
-    @rule(what=st.sampled_from([("status", NAME, "--json"), ("log", NAME), ("review", NAME), ("list",), ("restore", NAME, "--list")]))
+    @rule(
+        what=st.sampled_from(
+            [("status", NAME, "--json"), ("log", NAME), ("review", NAME), ("list",), ("restore", NAME, "--list")]
+        )
+    )
     def look(self, what: tuple[str, ...]) -> None:
         self.did(f"look {what[0]}")
         before = git(self.ground.repository, "for-each-ref")
@@ -429,6 +433,8 @@ class Machine(RuleBasedStateMachine):
             timeout=PATIENCE,
             check=False,
         )
+        if " switch " in self.hint:
+            self.left_behind()  # what was committed where no branch is, as git says then
         self.hint = None
         self.has_moved()
 
@@ -456,8 +462,14 @@ class Machine(RuleBasedStateMachine):
         where=place([*GIT_PLACES, *CALL_PLACES], 30),
         command=st.sampled_from(
             [
-                ("merge", NAME), ("merge", NAME, "--squash"), ("remove", NAME), ("restore", NAME), ("sync", NAME, "--merge"),
-                ("sync", NAME, "--rebase"), ("review", NAME, "--drop", "2", "--yes"), (*START, "--replace", *ONE_SESSION),
+                ("merge", NAME),
+                ("merge", NAME, "--squash"),
+                ("remove", NAME),
+                ("restore", NAME),
+                ("sync", NAME, "--merge"),
+                ("sync", NAME, "--rebase"),
+                ("review", NAME, "--drop", "2", "--yes"),
+                (*START, "--replace", *ONE_SESSION),
             ]
         ),
     )
@@ -486,7 +498,7 @@ class Machine(RuleBasedStateMachine):
             if each.is_agent:
                 with suppress(ProcessLookupError):
                     os.kill(each.pid, signal.SIGKILL)
-        if not self.runners():
+        if not self.runs:
             self.open()  # what it started has nobody to end it
         self.settle()
 
@@ -531,8 +543,12 @@ class Machine(RuleBasedStateMachine):
         self.did(what)
         self.note_what_agents_wrote()
         self.fixed = self.ground.what_is_not_the_tasks()
-        self.commits &= self.reachable()
-        there = self.kept_contents()
+        self.left_behind()
+
+    def left_behind(self) -> None:
+        reachable = self.reachable()
+        self.commits &= reachable
+        there = self.contents(reachable)
         self.files = {path: oid for path, oid in self.files.items() if oid in there}
 
     def write(self, path: str, content: str) -> None:
@@ -586,7 +602,9 @@ class Machine(RuleBasedStateMachine):
             name = self.fresh()
             self.write(f"by-hand/{name}", f"{name} committed\n")
             self.ground.person("add", f"by-hand/{name}", folder=self.ground.worktree)
-            self.ground.person("commit", "--quiet", "-m", f"By hand {name}", "--", f"by-hand/{name}", folder=self.ground.worktree)
+            self.ground.person(
+                "commit", "--quiet", "-m", f"By hand {name}", "--", f"by-hand/{name}", folder=self.ground.worktree
+            )
         self.by_hand("commit")
 
     @rule()
@@ -656,7 +674,16 @@ class Machine(RuleBasedStateMachine):
         self.ground.person("switch", "--quiet", f"autonomous/{NAME}", folder=self.ground.worktree)
         self.by_hand("switch_back")
 
-    @rule(how=st.sampled_from([("commit", "--amend", "--quiet", "--no-edit"), ("reset", "--hard", "--quiet", "HEAD~1"), ("merge", "--quiet", "main"), ("merge", "--abort")]))
+    @rule(
+        how=st.sampled_from(
+            [
+                ("commit", "--amend", "--quiet", "--no-edit"),
+                ("reset", "--hard", "--quiet", "HEAD~1"),
+                ("merge", "--quiet", "main"),
+                ("merge", "--abort"),
+            ]
+        )
+    )
     @precondition(lambda self: self.at_hand)
     def rewrite(self, how: tuple[str, ...]) -> None:
         last = self.ground.person("rev-parse", "--verify", "--quiet", "main..HEAD~2", folder=self.ground.worktree)
@@ -688,8 +715,7 @@ class Machine(RuleBasedStateMachine):
         self.settle()
         self.look_around()
         self.the_repository_is_sound()
-        self.no_commit_is_lost()
-        self.no_file_is_lost()
+        self.nothing_is_lost()
         self.the_persons_own_is_untouched()
         self.at_most_one_agent_is_alive()
         self.nothing_is_left_behind()
@@ -697,15 +723,17 @@ class Machine(RuleBasedStateMachine):
 
     def reachable(self) -> set[str]:
         """Every object that a ref reaches."""
-        return {line.split(" ", 1)[0] for line in git(self.ground.repository, "rev-list", "--objects", "--all").splitlines()}
+        return {
+            line.split(" ", 1)[0] for line in git(self.ground.repository, "rev-list", "--objects", "--all").splitlines()
+        }
 
-    def kept_contents(self) -> set[str]:
+    def contents(self, reachable: set[str]) -> set[str]:
         """The contents that are somewhere: behind a ref, in a worktree, in the attic."""
-        found = self.reachable()
-        if set(self.files.values()) <= found:
-            return found
-        roots = [self.ground.repository.with_name("repo.autonomous"), *self.area.glob("away-*"), self.area / "in-the-way", self.ground.repository / ".git/autonomous"]
-        for root in roots:
+        if set(self.files.values()) <= reachable:
+            return reachable
+        beside = [self.ground.worktree.parent, self.area / "in-the-way", *self.area.glob("away-*")]
+        found = set(reachable)
+        for root in (*beside, self.ground.repository / ".git/autonomous"):
             for path in root.rglob("*"):
                 with suppress(OSError):
                     if path.is_file() and not path.is_symlink():
@@ -721,48 +749,48 @@ class Machine(RuleBasedStateMachine):
         )
         assert checked.returncode == 0 and not checked.stdout, checked
 
-    def no_commit_is_lost(self) -> None:
-        found = self.reachable()
-        assert self.commits <= found, self.commits - found
-        if self.ground.exists():
-            self.commits |= set(git(self.ground.repository, "rev-list", BRANCH, "--not", "main").split())
-
-    def no_file_is_lost(self) -> None:
+    def nothing_is_lost(self) -> None:
         self.note_what_agents_wrote()
-        there = self.kept_contents()
+        reachable = self.reachable()
+        assert self.commits <= reachable, f"lost commits: {self.commits - reachable}"
+        there = self.contents(reachable)
         lost = {path for path, oid in self.files.items() if oid not in there}
-        assert not lost, lost
+        assert not lost, f"lost files: {lost}"
+        if self.exists:
+            self.commits |= set(git(self.ground.repository, "rev-list", BRANCH, "--not", "main").split())
 
     def the_persons_own_is_untouched(self) -> None:
         found = self.ground.what_is_not_the_tasks()
         assert found == self.fixed, [key for key in {**found, **self.fixed} if found.get(key) != self.fixed.get(key)]
 
     def at_most_one_agent_is_alive(self) -> None:
-        agents = [each for each in self.ground.processes() if each.is_agent]
+        agents = [each for each in self.alive if each.is_agent]
         assert len(agents) <= 1, agents
         alone = self.area / "alone"
         assert not (alone.exists() and alone.read_text())
 
     def nothing_is_left_behind(self) -> None:
-        if not self.ground.at_work():
-            assert self.ground.processes() == []
+        assert self.busy or self.alive == []
 
     def the_list_tells_the_truth(self) -> None:
         repo = self.ground.repository
         shown = {task["name"]: task for task in listed(repo)}
-        assert shown.keys() == {"other"} | ({NAME} if self.ground.exists() else set())
+        assert shown.keys() == {"other"} | ({NAME} if self.exists else set())
         if NAME not in shown:
             return
         task = shown[NAME]
-        tip = git(repo, "rev-parse", BRANCH)
         content = subprocess.run(
-            ["git", "-C", str(repo), "show", f"{tip}:.autonomous/{NAME}/task_list.md"], capture_output=True, text=True, check=False
+            ["git", "-C", str(repo), "show", f"{BRANCH}:.autonomous/{NAME}/task_list.md"],
+            capture_output=True,
+            text=True,
+            check=False,
         ).stdout
         boxes = re.findall(r"^- \[([ x])\]", content, re.MULTILINE)
         done, total = boxes.count("x"), len(boxes)
         assert (task["done"], task["total"]) == (done, total)
         form = "--format=%H %(trailers:key=Autonomous-Task,valueonly,separator=) %(trailers:key=Autonomous-Session,valueonly,separator=) %(trailers:key=Autonomous-Check,valueonly,separator=)"
-        lines = [line.split(" ") for line in git(repo, "log", "--first-parent", form, tip).splitlines()]
+        lines = [line.split(" ") for line in git(repo, "log", "--first-parent", form, BRANCH).splitlines()]
+        tip = lines[0][0]
         commit, _, number, check = next(line for line in lines if line[1] == NAME)
         assert task["sessions"] == int(number)
         if commit != tip and check != "none":
@@ -773,13 +801,13 @@ class Machine(RuleBasedStateMachine):
     def states(self, tip: str, done: int, total: int, check: str, sessions: int) -> Iterator[str]:
         """The states that the task can be in."""
         finished = 0 < total == done
-        if self.ground.at_work():
+        if self.busy:
             yield "running"
-            if self.runners():
+            if self.runs:
                 yield "waiting"
-        elif tip in git(self.ground.repository, "for-each-ref", "--format=%(objectname)", f"refs/autonomous/merged/{NAME}/") or (
-            finished and self.ground.person("merge-base", "--is-ancestor", tip, "main") == 0
-        ):
+        elif tip in git(
+            self.ground.repository, "for-each-ref", "--format=%(objectname)", f"refs/autonomous/merged/{NAME}/"
+        ) or (finished and self.ground.person("merge-base", "--is-ancestor", tip, "main") == 0):
             yield "merged"
         elif sessions and not total:
             yield "broken"
@@ -788,7 +816,13 @@ class Machine(RuleBasedStateMachine):
             yield "finished" if passed else "failing" if check == "failed" else "paused"
         else:
             word = self.word()
-            yield word[0] if len(word) == 4 and word[2] == tip and word[0] in ("failed", "stalled") else "paused" if sessions or total else "new"
+            yield (
+                word[0]
+                if len(word) == 4 and word[2] == tip and word[0] in ("failed", "stalled")
+                else "paused"
+                if sessions or total
+                else "new"
+            )
 
     # -- the end ---------------------------------------------------------------------------------------------------------------------------------
 
@@ -848,7 +882,9 @@ def replay(*steps: Callable[[Machine], object]) -> None:
 
 
 def test_a_task_that_is_worked_on_is_not_replaced() -> None:
-    replay(lambda it: it.begin_at_the_gate(more=ONE_SESSION), lambda it: it.start_again(), lambda it: it.open_the_gate())
+    replay(
+        lambda it: it.begin_at_the_gate(more=ONE_SESSION), lambda it: it.start_again(), lambda it: it.open_the_gate()
+    )
 
 
 def how(examples: int, steps: int) -> settings:
@@ -892,7 +928,10 @@ def main() -> int:
                 violations += 1
                 print(f"seed {number}: violation", *(Machine.broken or [[str(result)]])[0], sep="\n  ", flush=True)
             seconds = time.monotonic() - began
-            print(f"seed {number}{' (Codex)' if real else ''}: {Machine.counts.total()} steps, {violations} violations, {seconds:.0f} s", flush=True)
+            print(
+                f"seed {number}{' (Codex)' if real else ''}: {Machine.counts.total()} steps, {violations} violations, {seconds:.0f} s",
+                flush=True,
+            )
             number += 1
     for title, counts in (("steps", Machine.counts), ("commands by exit status", Machine.outcomes)):
         print(title, *(f"{count:6} {name}" for name, count in sorted(counts.items())), sep="\n")
