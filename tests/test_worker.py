@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -22,11 +23,12 @@ from program import autonomous, commits, running
 from gitautonomous import scripted
 from gitautonomous.config import Settings
 from gitautonomous.git import Repository
-from gitautonomous.lease import Hold, Moved, Remote, Who
+from gitautonomous.lease import BranchMoved, Hold, Move, Moved, Remote, Who
 from gitautonomous.model import Options, Task, write_task
 from gitautonomous.objects import Objects
+from gitautonomous.screen import Screen
 from gitautonomous.scripted import Server
-from gitautonomous.worker import refusal
+from gitautonomous.worker import Job, refusal
 
 pytestmark = pytest.mark.usefixtures("codex_home")
 
@@ -282,6 +284,36 @@ def test_a_task_that_wants_too_much_is_left_to_others(agent_repo: Path, bare: Pa
         "todo: left to others: it asks for full access, which a worker never gives\n",
     )
     assert fleet(agent_repo)[0]["state"] == "queued"
+
+
+@pytest.mark.parametrize(("options", "joined"), [(Options(max_sessions=9), True), (Options(network=True), False)])
+def test_what_is_pushed_while_a_task_runs_widens_nothing(
+    agent_repo: Path, bare: Path, options: Options, joined: bool
+) -> None:
+    known = made.finished(agent_repo, "todo", {"a": "1\n"}, left=1)
+    assert autonomous(agent_repo, "submit", "--task", "todo").status == 0
+    place = made.place_of(machine(bare, "worker"))
+    objects, ref = place.objects, place.ref("todo")
+    hub = Remote(place.repository, objects, "origin")
+    tip = hub.branch(ref)
+    assert tip is not None
+    Hold(hub, "todo").claim(hub.look()["todo"], Who("w", "host"), 600, ref, tip)
+
+    def commit(path: str, content: str) -> str:
+        tree = objects.with_files(objects.commit(tip).tree, {path: content.encode()})
+        return objects.write_commit(None, path, tree, [tip], identity="A <a@example.org>")
+
+    mine, theirs = commit("b", "2\n"), commit(known.file, write_task(replace(known, options=options)))
+    place.repository.update_ref(ref, mine, "0" * 40, "session")
+    hub.swap([Move(ref, tip, theirs)])
+    job = Job(place, Hold(hub, "todo"), Screen(io.StringIO(), quiet=True))
+    with pytest.raises(BranchMoved):
+        job._push()
+    assert job._join() is joined
+    assert (objects.tip(ref) == mine) is not joined
+    if joined:
+        job._push()
+        assert git(bare, "rev-parse", "autonomous/todo^1", "autonomous/todo^2").split() == [mine, theirs]
 
 
 def test_a_machine_that_cannot_reach_the_model_claims_nothing(
