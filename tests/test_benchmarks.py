@@ -45,6 +45,7 @@ def test_a_short_run_gives_each_figure_with_its_denominator_and_its_budget_and_l
     commands = next(row["what"] for row in rows if row["name"] == "commands")
     assert rows == [
         row("list-100", "list of 100 tasks", LEAST, 2.5),
+        row("completion", "completion of a task name in bash, 100 tasks", LEAST, 2.5),
         row("list-100-by-hand", "the same, a person committed to one", LEAST, 2.5),
         row("help", "--help", BARE, 1.2),
         row("commands", commands, BARE, 1.2),

@@ -25,6 +25,8 @@ GROUPS: dict[str, Benchmark] = {
     "start-up": looking.start_up,
     "hooks": looking.own_commits,
     "conflicts": looking.conflicts,
+    "review": looking.review,
+    "merge": looking.merge,
     "start": working.start,
     "close": working.close,
     "sessions": working.sessions,

@@ -26,10 +26,12 @@ class Budget:
 MEMORY = 60.0
 GROWTH_OF_MEMORY = 10.0
 BETWEEN = 0.15
+REVIEW = 1.0
 
 BUDGETS: dict[str, Budget] = {
     "list-100": Budget("list of {n:,} tasks", "python -c pass + git for-each-ref", 2.5),
     "list-100-by-hand": Budget("the same, a person committed to one", "python -c pass + git for-each-ref", 2.5),
+    "completion": Budget("completion of a task name in bash, {n:,} tasks", "python -c pass + git for-each-ref", 2.5),
     "list-5000": Budget("list of {n:,} tasks", "git branch -v --list", 1.2),
     "list-5000-here": Budget("the same, all ran here, a person committed to 1 %", "git branch -v --list", 1.2),
     "help": Budget("--help", "a Typer app with one parameter", 1.2),
@@ -37,6 +39,8 @@ BUDGETS: dict[str, Budget] = {
     "status": Budget("status of a task, the work itself included", "a Typer app with one parameter", None),
     "hook": Budget("a commit with the slowest of our {n} hooks", "the commit without it", 1.35),
     "conflicts": Budget("forecast of conflicts, {n} tasks", "git merge-tree --stdin, the same pairs", 1.2),
+    "review": Budget("review of a task of {n:,} sessions", "limit", 1.0, fixed=REVIEW),
+    "merge": Budget("merge of a task, {n:,} files, less start-up", "git merge --no-ff", None),
     "start": Budget(
         "start, {n:,} files, until Codex runs, less start-up", "git -c checkout.workers=<cores> worktree add", 1.15
     ),

@@ -13,7 +13,8 @@ from typing import Any
 from gitautonomous import forecast, hooks
 
 from . import repositories
-from .bench import SOURCE, Bench, Row, paired
+from .bench import SOURCE, Bench, Row, fixed, paired
+from .budgets import BUDGETS
 
 BARE_APP = """\
 import typer
@@ -30,6 +31,15 @@ app()
 """
 
 
+# What git's own completion does before it calls _git_autonomous: the words, and where the command stands among them.
+COMPLETE = """\
+. "$1"; shift
+__git_cmd_idx=1 words=("$@") cword=$(($# - 1)) cur=${words[cword]}
+_git_autonomous
+test ${#COMPREPLY[@]} -gt 1
+"""
+
+
 def list_few(bench: Bench) -> Iterator[Row]:
     """A hundred tasks that all ran here and have their worktrees; then with a person's commit on top of one of them."""
     repository = repositories.with_tasks(bench, "list-100", 100, here=100, worktrees=100)
@@ -39,6 +49,11 @@ def list_few(bench: Bench) -> Iterator[Row]:
         return Row(name, ours, least, 100)
 
     yield row("list-100")
+    script = bench.root / "completion"
+    script.write_text(bench.run(bench.command("completion", "bash"), repository))
+    complete = ["bash", "--noprofile", "--norc", "-c", COMPLETE, "bash", script, "git", "autonomous", "status", "t1"]
+    ways = partial(bench.seconds, complete, repository), partial(_least, bench, repository)
+    yield Row("completion", *paired(bench.pick(30, 10), *ways), 100)
     repositories.commit_by_hand(bench, repository, 100)
     yield row("list-100-by-hand")
 
@@ -86,6 +101,33 @@ def start_up(bench: Bench) -> Iterator[Row]:
     yield Row("help", help, bare)
     yield Row("commands", commands[slowest], bare, len(names), f"slowest: {names[slowest]}")
     yield Row("status", status, bare)
+
+
+def review(bench: Bench) -> Iterator[Row]:
+    """The whole command, with all that it says of each session."""
+    sessions = bench.pick(200, 50)
+    repository = repositories.with_long_task(bench, "review", sessions)
+    (took,) = paired(bench.pick(7, 2), partial(bench.seconds, bench.command("review", "long"), repository))
+    yield fixed("review", took, sessions)
+
+
+def merge(bench: Bench) -> Iterator[Row]:
+    """A finished task into the checked-out base, and git's own merge of such a branch there. Nothing is checked on either side."""
+    files, rounds = bench.pick(20_000, 2_000), bench.pick(7, 2)
+    repository = repositories.with_files(bench, "merge", files)
+    names = [f"done-{number}" for number in range(2 * rounds + 2)]
+    repositories.add_finished(bench, repository, len(names))
+    left = iter(names)
+
+    def ours() -> float:
+        return bench.seconds(bench.command("merge", next(left)), repository)
+
+    def plain() -> float:
+        return bench.seconds(["git", "merge", "--quiet", "--no-ff", "-m", "x", f"autonomous/{next(left)}"], repository)
+
+    mine, theirs, bare = paired(rounds, ours, plain, partial(bare_app, bench))
+    allowed = bare * (BUDGETS["commands"].at_most or 0)
+    yield Row("merge", mine - allowed, theirs, files, f"{allowed * 1000:.0f} ms of start-up taken off")
 
 
 def own_commits(bench: Bench) -> Iterator[Row]:

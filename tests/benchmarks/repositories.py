@@ -97,6 +97,44 @@ def _tasks(count: int) -> Iterator[bytes]:
             yield _file(f"{folder}/progress.md", f"## Session {session}\n\nWhat was done.\n".encode())
 
 
+def with_long_task(bench: Bench, name: str, sessions: int) -> Path:
+    """A repository with the task `long`, which has so many sessions, each of which ticked an item and changed a file."""
+
+    def stream() -> Iterator[bytes]:
+        ref, folder = "refs/heads/autonomous/long", ".autonomous/long"
+        yield _commit("refs/heads/main", b"First\n", 0, mark=1)
+        yield _file("README.md", b"# A project\n")
+        yield _commit(ref, model.start_message(replace(TASK, name="long")).encode(), 1, parent=":1")
+        yield _file(f"{folder}/task.toml", model.write_task(TASK).encode())
+        notes = ""
+        for session in range(1, sessions + 1):
+            boxes = [f"- [{'x' if n < session else ' '}] An item of ordinary length {n}\n" for n in range(sessions)]
+            notes += f"## Session {session}\n\nWhat was done.\n\n"
+            yield _commit(ref, _message("long", session, session, sessions).encode(), 1 + session)
+            yield _file(f"{folder}/task_list.md", ("# Tasks\n\n## Tasks\n\n" + "".join(boxes)).encode())
+            yield _file(f"{folder}/progress.md", notes.encode())
+            yield _file(f"src/module_{session % 40}.py", f"version = {session}\n".encode() * 50)
+
+    return _import(bench, bench.root / name / "repo", stream(), checkout=False)
+
+
+def add_finished(bench: Bench, repository: Path, count: int) -> None:
+    """Give a repository `count` finished tasks of one session on main, each of which changed a file of its own."""
+
+    def stream() -> Iterator[bytes]:
+        for number in range(count):
+            name = f"done-{number}"
+            ref, folder = f"refs/heads/autonomous/{name}", f".autonomous/{name}"
+            yield _commit(ref, _message(name, 1, 12).encode(), 1 + number, parent="refs/heads/main^0")
+            yield _file(f"{folder}/task.toml", model.write_task(TASK).encode())
+            listed = "".join(f"- [x] An item of ordinary length {n}\n" for n in range(12))
+            yield _file(f"{folder}/task_list.md", f"# Tasks\n\n## Tasks\n\n{listed}".encode())
+            yield _file(f"{folder}/progress.md", b"## Session 1\n\nWhat was done.\n")
+            yield _file(f"d{number:03}/new.txt", b"new\n" * 20)
+
+    _feed(bench, repository, stream())
+
+
 def with_overlaps(bench: Bench, name: str, count: int) -> Path:
     """A repository with `count` tasks of which about a tenth of all pairs changed a file in common, and a base that went on meanwhile."""
     return _import(bench, bench.root / name / "repo", _overlaps(count), checkout=False)
@@ -125,13 +163,13 @@ def _overlaps(count: int) -> Iterator[bytes]:
             yield _file(path, changed(number))
 
 
-def _message(name: str, session: int, done: int) -> str:
+def _message(name: str, session: int, done: int, total: int = 12) -> str:
     record = Session(
         task=name,
         number=session,
         role="initializer" if session == 1 else "executor",
         done=done,
-        total=12,
+        total=total,
         check="passed",
         base="main",
         tokens=14_000,
