@@ -28,10 +28,10 @@ sessions (the runner, and how a session becomes one commit): runner, waiting, cl
 engine (Codex: found, called, followed, understood, shown): supervision, rollout, codex, ends, prompt, screen,
     transcript, events, scripted
 git (repositories, trees and merges): lease, base_settings, origins, absorbed, replay, moving, hazards, patch, pager, threeway, trees, git,
-    objects, nested, filters, trusted
+    objects, nested, filters
 values (pure: values in, values out): listing, conflicts, tracking, listform, checklist, markdown, model, runs,
     toml, config, resources
-ground: show, process, signals, hostile, locks, states, errors
+ground: show, process, signals, hostile, locks, states, trusted, errors
 """
 
 __version__ = "0.1.0"
