@@ -173,7 +173,7 @@ def parse_object(line: bytes) -> dict[str, Any] | None:
     if len(line) > LONGEST_LINE:
         return None
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode())
     except (ValueError, RecursionError):  # not JSON or UTF-8, a number with too many digits; nested too deep
         return None
     return value if isinstance(value, dict) else None

@@ -22,6 +22,7 @@ from .process import ProcessId
 from .rollout import Growth
 
 _POLL = 0.1
+_SOON = 0.005  # after something was read: more is coming
 _LOOK = 1.0  # seconds between two looks at the rollout file
 _STDERR = 1 << 14  # bytes of the end of the standard error that are of interest
 _CHUNK = 1 << 20
@@ -238,10 +239,13 @@ class _Follower:
         self.last_sign = self.last_look = time.monotonic()
         self.began = self.last_sign - (process.age(who) if who else 0.0)
         self.turn_ended: float | None = None
+        self.fresh = False
 
     def run(self, deadlines: Deadlines, on_tick: Callable[[], None], should_stop: Callable[[], bool]) -> str:
         """Follow it to its end, and return the reason."""
-        while not self.gone(0.0 if self._read() else _POLL):
+        patience = _SOON
+        while not self.gone(0.0 if self._read() else patience):
+            patience = _SOON if self.fresh else min(2 * patience, _POLL)
             on_tick()
             reason = "stopped" if should_stop() else self._overdue(deadlines)
             if reason:
@@ -253,11 +257,12 @@ class _Follower:
         return "exited"
 
     def _read(self) -> bool:
-        """Take in what is new. Returns whether there may be more at once."""
-        for _ in range(_CHUNKS):
+        """Take in what is new, which makes `fresh` true. Returns whether there may be more at once."""
+        for turn in range(_CHUNKS):
             for line in self.lines.read():
                 self._take(line)
             if self.lines.at_end:
+                self.fresh = turn > 0
                 return False
         return True
 
