@@ -622,7 +622,9 @@ def ensure_worktree(place: Place, task: Task, screen: Screen) -> Worktree:
     path = repository.worktree_path(task.name, place.settings.worktree_root)
     there = next((entry for entry in repository.worktrees() if entry.path == path and path.exists()), None)
     if there is not None:
-        what = Worktree.registered(repository, path).unfinished()
+        worktree = Worktree.registered(repository, path)
+        worktree.drop_stale_locks()  # they would stop what the hint says
+        what = worktree.unfinished()
         on = model.one_line((there.branch or "no branch").removeprefix("refs/heads/"), 80)
         raise NeedsPerson(
             f"the worktree of '{task.name}' is "

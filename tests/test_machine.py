@@ -848,7 +848,9 @@ class Machine(RuleBasedStateMachine):
         if world.worktree.exists():
             if registered and self.at_hand and world.exists():
                 world.person("merge", "--abort", folder=world.worktree)
-                world.person("symbolic-ref", "HEAD", BRANCH, folder=world.worktree)
+                if world.person("symbolic-ref", "HEAD", BRANCH, folder=world.worktree):
+                    self.run(*RESUME)  # a lock that a dead git left is in the way, until the program was asked
+                    world.person("symbolic-ref", "HEAD", BRANCH, folder=world.worktree)
             else:
                 world.worktree.rename(self.area / "in-the-way")
         self.did("to_the_end")
@@ -884,6 +886,17 @@ def replay(*steps: Callable[[Machine], object]) -> None:
 def test_a_task_that_is_worked_on_is_not_replaced() -> None:
     replay(
         lambda it: it.begin_at_the_gate(more=ONE_SESSION), lambda it: it.start_again(), lambda it: it.open_the_gate()
+    )
+
+
+def test_a_lock_that_a_dead_git_left_does_not_stop_what_the_hint_says() -> None:
+    replay(
+        lambda it: it.start(more=ONE_SESSION),
+        lambda it: it.switch_away(how="detached"),
+        lambda it: it.leave_a_lock(name="HEAD.lock"),
+        lambda it: it.session(),
+        lambda it: it.obey(),
+        lambda it: it.resume(),
     )
 
 
