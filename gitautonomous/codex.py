@@ -68,9 +68,11 @@ def find(setting: str | None, *, path: str | None = None, outside: Path | None =
 def _install_command() -> str:
     """The command that puts the Python package with Codex where this program is installed."""
     place = Path(sys.prefix).parts
-    if "pipx" in place:
+    if place[-3:-1] == ("pipx", "venvs"):
         return "pipx inject git-autonomous openai-codex-cli-bin"
-    return "uv tool install 'git-autonomous[codex]'" if "uv" in place else "pip install openai-codex-cli-bin"
+    if place[-3:-1] == ("uv", "tools"):
+        return "uv tool install 'git-autonomous[codex]'"
+    return "pip install openai-codex-cli-bin"
 
 
 def _named(setting: str, path: str | None) -> list[Path]:
