@@ -70,9 +70,11 @@ class Journal:
         new.path.unlink(missing_ok=True)
         for record in records:
             new.append(**{key: value for key, value in record.items() if key != "crc"})
-        os.rename(self.path, kept)
+        os.link(self.path, kept)
         if new.path.exists():
-            new.path.rename(self.path)
+            new.path.replace(self.path)
+        else:
+            self.path.unlink()
         return kept
 
     def append(self, event: str, **fields: object) -> None:

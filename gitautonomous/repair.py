@@ -216,7 +216,12 @@ def lost_worktree(case: Case) -> Iterator[Ill]:
         what = "the index of the worktree was gone and was made again"
     else:
         return
-    yield Ill(what, lambda: ensure_worktree(case.place, read_task(case.place, case.name), case.quiet))
+
+    def mend() -> None:
+        case.place.repository.refuse_unsafe_filters()  # an agent's files are laid out
+        ensure_worktree(case.place, read_task(case.place, case.name), case.quiet)
+
+    yield Ill(what, mend)
 
 
 def swapped_pointer(case: Case) -> Iterator[Ill]:

@@ -61,6 +61,15 @@ def test_a_worktree_that_is_gone_is_made_again_from_the_branch(world: World) -> 
     assert repaired(world) == NOTHING
 
 
+def test_no_filter_of_the_agents_runs_while_a_worktree_is_made_again(world: World) -> None:
+    shutil.rmtree(world.worktree)
+    git(world.repository, "config", "filter.x.smudge", "tools/smudge")
+    ((ok, message),) = repaired(world)
+    assert (ok, message.startswith("todo: not mended, filter.x.smudge runs tools/smudge, ")) == (False, True)
+    assert not world.worktree.exists()
+    git(world.repository, "config", "--unset", "filter.x.smudge")
+
+
 def test_an_index_that_is_gone_is_made_again_and_edits_stay(world: World) -> None:
     (world.worktree / "README.md").write_text("edited\n")
     index = Path(git(world.worktree, "rev-parse", "--absolute-git-dir")) / "index"
