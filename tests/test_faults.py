@@ -21,6 +21,7 @@ from crashes import NAME, RESUME, START, STRACE, WORK, World
 from program import PROGRAM, autonomous, commits, listed, running
 
 from gitautonomous import process
+from gitautonomous.journal import Journal
 from gitautonomous.scripted import Server, Step
 
 REAL = ("start", "Write a and b", "--name", "todo", "--delay", "0")
@@ -170,17 +171,10 @@ def test_a_stranger_with_the_process_id_of_a_dead_codex_is_left_alone(world: Wor
     with subprocess.Popen(["sleep", "100"]) as stranger:
         who = process.identify(stranger.pid)
         assert who is not None
-        forged = attempt | {"id": "f" * 32, "number": 2, "role": "executor", "tip": tip}
-        started = {
-            "event": "started",
-            "at": 0,
-            "id": "f" * 32,
-            "pid": who.pid,
-            "start": who.start - 1,
-            "boot": who.boot,
-        }
-        with open(world.local / "journal.jsonl", "a") as file:
-            file.write(f"{json.dumps(forged)}\n{json.dumps(started)}\n")
+        book = Journal(world.local / "journal.jsonl")
+        same = {key: attempt[key] for key in ("thread", "prompt", "offset", "full", "guard")}
+        book.append("attempt", id="f" * 32, number=2, role="executor", tip=tip, **same)
+        book.append("started", id="f" * 32, pid=who.pid, start=who.start - 1, boot=who.boot)
         found = list(world.finish())
         spared = process.alive(who)
         stranger.kill()
