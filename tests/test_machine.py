@@ -847,10 +847,11 @@ class Machine(RuleBasedStateMachine):
         registered = f"worktree {world.worktree}\n" in git(world.repository, "worktree", "list", "--porcelain") + "\n"
         if world.worktree.exists():
             if registered and self.at_hand and world.exists():
-                world.person("merge", "--abort", folder=world.worktree)
-                if world.person("symbolic-ref", "HEAD", BRANCH, folder=world.worktree):
+                for _ in range(2):
+                    world.person("merge", "--abort", folder=world.worktree)
+                    if world.person("symbolic-ref", "HEAD", BRANCH, folder=world.worktree) == 0:
+                        break
                     self.run(*RESUME)  # a lock that a dead git left is in the way, until the program was asked
-                    world.person("symbolic-ref", "HEAD", BRANCH, folder=world.worktree)
             else:
                 world.worktree.rename(self.area / "in-the-way")
         self.did("to_the_end")
