@@ -311,9 +311,9 @@ def check_size(workspace: Workspace, listing: Listing) -> None:
     """Refuse to stage more than the settings allow: 200,000 files or 10 GB in a commit are a mistake. Raises NeedsPerson with the largest paths."""
     settings, root = workspace.settings, workspace.worktree.path
     sizes: list[tuple[int, str]] = []
-    for path in (*listing.untracked, *listing.modified):
+    for path in listing.changed:
         try:
-            sizes.append((os.lstat(root / path).st_size, path))
+            sizes.append((os.lstat(f"{root}/{path}").st_size, path))
         except OSError:
             continue
     total = sum(size for size, _ in sizes)

@@ -37,6 +37,9 @@ QUIET = (
 
 ZERO = "0" * 40
 
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_TOP_PAD_": str(4 << 20)}
+"""For a git that compresses thousands of files: else glibc asks the kernel for the memory of each anew, which takes three quarters of the time."""
+
 UNPACK_LIMIT = 100
 """From so many new files on, git writes one pack instead of a file for each: the number that it has for what it fetches (transfer.unpackLimit)."""
 
@@ -384,6 +387,9 @@ class Worktree:
             self.run(
                 "-c", f"checkout.workers={os.cpu_count() or 1}", "reset", "--quiet", "--hard", "--no-recurse-submodules"
             )
+            sparse = self.call("config", "--type=bool", "--get", "core.sparseCheckout")
+            if sparse.stdout.strip() == b"true":  # the list and the notes are there, however little else is
+                self.run("sparse-checkout", "add", ".autonomous")
 
     # -- the pointer ---------------------------------------------------------------------------------------------------------------------------
 
@@ -474,14 +480,15 @@ class Worktree:
         """`git add --all` without a second walk through the worktree: `listing` tells what changed. False where git could not take all of it."""
         going_first = (*listing.modified, *listing.untracked)  # what is gone makes room
         paths = os.fsencode("".join(f"{path}\0" for path in going_first))
-        done = self.call(*written(listing), "update-index", "--add", "--remove", "-z", "--stdin", input=paths)
+        command = (*written(listing), "update-index", "--add", "--remove", "-z", "--stdin")
+        done = self.call(*command, input=paths, extra=KEEP_MEMORY)
         return done.returncode == 0 and b"Ignoring path" not in done.stderr
 
     def _add(self, left_out: Sequence[str], listing: Listing) -> dict[str, str]:
         """`git add --all` without `left_out`. Returns what git cannot take, with the reason; raises AutonomousError for any other failure."""
         pathspec = os.fsencode("\0".join([".", *(f":(top,exclude,literal){path}" for path in left_out)]))
         command = (*written(listing), "add", "--all", "--sparse", "--pathspec-from-file=-", "--pathspec-file-nul")
-        done = self.call(*command, input=pathspec)
+        done = self.call(*command, input=pathspec, extra=KEEP_MEMORY)
         if done.returncode == 0:
             return {}
         again = self.call(*command, "--ignore-errors", input=pathspec)
@@ -578,8 +585,13 @@ class Worktree:
 
 
 def written(listing: Listing) -> Sequence[str]:
-    """The options with which git writes many new contents into one pack: of 20,000 files each would have to wait for the disk."""
-    return ("-c", "core.bigFileThreshold=1") if len(listing.changed) >= UNPACK_LIMIT else ()
+    """The options with which git writes many new contents into one pack: of 20,000 files each would have to wait for the disk.
+
+    They are compressed as little as git compresses them in files of their own.
+    """
+    if len(listing.changed) < UNPACK_LIMIT:
+        return ()
+    return ("-c", "core.bigFileThreshold=1", "-c", "pack.compression=1")
 
 
 def blob_id(content: bytes) -> str:
