@@ -390,6 +390,9 @@ class Worktree:
             sparse = self.call("config", "--type=bool", "--get", "core.sparseCheckout")
             if sparse.stdout.strip() == b"true":  # the list and the notes are there, however little else is
                 self.run("sparse-checkout", "add", ".autonomous")
+            sparse = self.call("config", "--type=bool", "--get", "core.sparseCheckout")
+            if sparse.stdout.strip() == b"true":  # the list and the notes are there, however little else is
+                self.run("sparse-checkout", "add", ".autonomous")
 
     # -- the pointer ---------------------------------------------------------------------------------------------------------------------------
 
