@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import made
@@ -126,3 +127,6 @@ def test_a_sparse_checkout_is_as_sparse_as_the_main_one(repo: Path) -> None:
     assert git(worktree, "status", "--porcelain") == ""
     (task,) = listed(repo)
     assert git(repo, "ls-tree", "-r", "--name-only", task["branch"], "docs", "tests").split() == ["docs/a", "tests/d"]
+    shutil.rmtree(worktree)
+    again = made.place_of(repo).repository.add_worktree(worktree, task["branch"])
+    assert sorted(path.name for path in again.path.iterdir()) == [".autonomous", ".git", "README.md", "src"]

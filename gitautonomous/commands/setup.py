@@ -101,7 +101,7 @@ def import_task(
     found = importing.read(directory)
     with screen_for(quiet=False) as screen:
         task = importing.take_over(found, ask, screen, name=name, goal=goal, base=base, checks=tuple(check or ()))
-    print(f"{task}: imported from {show.clean(str(directory))}")
+    print(f"{task}: imported from {show.clean(str(directory))}", flush=True)
     print(f"hint: git autonomous resume {task}{' --resume-last' if found.thread else ''}", file=sys.stderr)
     return 0
 
