@@ -11,7 +11,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -260,6 +260,24 @@ class Repository:
     def delete_ref(self, ref: str, old: str) -> None:
         with self.lock():
             self.run("update-ref", "-d", "--end-of-options", ref, old)
+
+    def ref_locks(self, ref: str) -> list[Path]:
+        """The lock files of a git that moves a ref, or was killed while it did."""
+        names = [self.common_dir / f"{ref}.lock", self.common_dir / "logs" / f"{ref}.lock"]
+        return [lock for lock in names if os.path.lexists(lock)]
+
+    def drop_locks(self, left: Callable[[], list[Path]], *places: Path) -> None:
+        """Remove the lock files that `left` finds, unless a git at work in one of `places` may own them: it gets its time. Raises AutonomousError when that is not enough."""
+        deadline = time.monotonic() + 5.0
+        while found := left():
+            if not process.running_in("git", (*places, self.common_dir)) and not any(map(process.holders, found)):
+                for lock in found:
+                    lock.unlink(missing_ok=True)
+            elif time.monotonic() >= deadline:
+                where = (*places, self.common_dir)[0]
+                raise AutonomousError(f"another git process works in {where}", f"rm {' '.join(map(str, found))}")
+            else:
+                time.sleep(0.05)
 
     # -- worktrees -----------------------------------------------------------------------------------------------------------------------------
 
@@ -528,25 +546,15 @@ class Worktree:
         """The lock files of a git that works here, or was killed: of the index, HEAD, the branch."""
         head = self.head()
         names = [self.git_dir / f"{name}.lock" for name in ("index", "HEAD", "ORIG_HEAD")]
-        if head.startswith("refs/"):
-            names += [self.repository.common_dir / f"{head}.lock", self.repository.common_dir / "logs" / f"{head}.lock"]
-        return [lock for lock in names if os.path.lexists(lock)]
+        left = [lock for lock in names if os.path.lexists(lock)]
+        return left + (self.repository.ref_locks(head) if head.startswith("refs/") else [])
 
     def drop_stale_locks(self) -> None:
         """Remove what a git that was killed left locked: the index, HEAD, the branch. Only called with the task's locks held and no agent alive.
 
         A git of the user's that is at work gets its time; raises AutonomousError when that is not enough.
         """
-        deadline = time.monotonic() + 5.0
-        while left := self.locks_left():
-            places = (self.path, self.git_dir, self.repository.common_dir)
-            if not process.running_in("git", places) and not any(process.holders(lock) for lock in left):
-                for lock in left:
-                    lock.unlink(missing_ok=True)
-            elif time.monotonic() >= deadline:
-                raise AutonomousError(f"another git process works in {self.path}", f"rm {' '.join(map(str, left))}")
-            else:
-                time.sleep(0.05)
+        self.repository.drop_locks(self.locks_left, self.path, self.git_dir)
 
     def restore(self, tree: str, keep: Iterable[str] = ()) -> None:
         """Put index and files back to exactly `tree` and remove what is untracked; ignored files and the paths in `keep` stay."""

@@ -295,6 +295,7 @@ def create(
         set_aside_local_files(repository, task.name)
         lock = stopping.claim(repository.make_state_dir("tasks", task.name), task.name)
         try:
+            repository.drop_locks(lambda: repository.ref_locks(place.ref(task.name)))
             repository.update_ref(place.ref(task.name), commit, git.ZERO, f"start {task.name}")
         except BaseException:
             lock.close()

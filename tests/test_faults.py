@@ -415,3 +415,10 @@ def test_a_git_of_the_user_that_is_at_work_keeps_its_lock(world: World) -> None:
     assert (ended.status, lock.exists()) == (1, True)
     assert f"error: another git process works in {world.worktree}" in ended.err
     assert list(world.finish()) == []
+
+
+def test_a_lock_on_its_branch_that_a_killed_start_left_does_not_stop_the_next_one(world: World) -> None:
+    lock = world.repository / f".git/refs/heads/{world.branch}.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    assert list(world.finish()) == []
