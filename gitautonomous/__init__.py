@@ -21,7 +21,7 @@ commands (parse, one call into the layers below, render): cli, __main__, command
 fleet (tasks on several machines): slurm, fleet, worker
 hooks (what git calls, and how it is answered): reactions, by_hand, calling, hooks
 decisions (what people do with tasks, the morning after): importing, merge, resolve, sync, review, report,
-    decisions, removal, many, live, attach, layers, pull_request, repair
+    page, hunks, markup, decisions, removal, many, live, attach, layers, pull_request, repair
 tasks (start, resume, status: the use cases of a running task): tasks
 sessions (the runner, and how a session becomes one commit): runner, waiting, closing, checks, notify, account, forecast,
     backup, demo, doctor, workspace, detach, stopping, guard, journal, ready, activity

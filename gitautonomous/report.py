@@ -8,7 +8,7 @@ from shlex import quote
 
 from . import show, states
 from .decisions import Plan, Step, sessions_text
-from .review import CLEAN, CONFLICTS, MERGED, Forecast, Review, Row, Size, StepReview
+from .review import CLEAN, CONFLICTS, MERGED, Review, Row, Size, StepReview
 from .runs import Hazard
 
 MOST_HAZARDS = 100
@@ -68,7 +68,7 @@ class Style:
 
 def review_text(review: Review, style: Style) -> str:
     """A task in the morning: how it ended, what needs eyes first, its sessions, and how a merge would end."""
-    known, name = review.known, str(review.known["name"])
+    name = str(review.known["name"])
     parts = [_headline(review, style)]
     parts += style.block(
         "Runs on your machine, or is obeyed there, after a merge; read these first:",
@@ -83,7 +83,7 @@ def review_text(review: Review, style: Style) -> str:
     parts += style.block(f"Proposed (to accept: git autonomous review {quote(name)} --accept N):", proposed)
     if review.rows:
         parts.append(_rows(review.rows, f"{name}: ", style))
-    parts.append(_forecast(review.forecast, str(known["base"]), review.size, style))
+    parts.append(_forecast(review, style))
     parts.append(_next(review, style))
     return "\n".join(parts)
 
@@ -131,13 +131,10 @@ def _rows(rows: Iterable[Row], prefix: str, style: Style) -> str:
     cells = []
     for row in rows:
         record = row.step.record
-        subject = row.step.commit.message.partition("\n")[0]
-        done = [*row.ticked, *(f"unticked: {text}" for text in row.unticked)]
-        what = "; ".join(done) if done else subject.partition(": ")[2] if record else subject
         cells.append(
             (
                 str(record.number) if record else row.step.commit.oid[:10],
-                what if record else f"by hand: {what.removeprefix(prefix)}".replace(": changes by hand", ""),
+                what_text(row, prefix),
                 str(row.size.files) if row.size.files else "",
                 lines_text(row.size),
                 record.check if record and record.check != "none" else "",
@@ -156,6 +153,16 @@ def _rows(rows: Iterable[Row], prefix: str, style: Style) -> str:
     )
 
 
+def what_text(row: Row, prefix: str) -> str:
+    """What a commit did: the items that it ticked, else its subject without `prefix`."""
+    subject = row.step.commit.message.partition("\n")[0]
+    done = [*row.ticked, *(f"unticked: {text}" for text in row.unticked)]
+    if row.step.record is not None:
+        return "; ".join(done) if done else subject.partition(": ")[2]
+    what = "; ".join(done) if done else subject
+    return f"by hand: {what.removeprefix(prefix)}".replace(": changes by hand", "")
+
+
 def lines_text(size: Size) -> str:
     """`+12 -3`, empty when no line changed."""
     if not size.insertions and not size.deletions:
@@ -163,21 +170,31 @@ def lines_text(size: Size) -> str:
     return f"+{size.insertions} -{size.deletions}"
 
 
-def _forecast(forecast: Forecast, base: str, size: Size, style: Style) -> str:
+def forecast_sentences(review: Review) -> list[tuple[str, str]]:
+    """How a merge would end, each sentence with its colour."""
+    forecast, size, base = review.forecast, review.size, str(review.known["base"])
     brings = f"{size.files} file{'s' * (size.files != 1)}" + (f", {lines_text(size)}" if lines_text(size) else "")
-    said, colour = {
+    said = {
         CLEAN: (f"Merging into {base} is clean: {brings}.", show.GREEN),
         MERGED: (f"Merged into {base} already.", show.DIM),
         CONFLICTS: (f"Merging into {base} conflicts in {_paths(forecast.files)} ({brings}).", show.RED),
     }.get(forecast.verdict, (f"The base {base} is not in this repository, so nobody knows how a merge would end.", ""))
-    lines = [style.paint(line, colour) for line in style.wrapped("", said).splitlines()]
-    for name, files in forecast.others:
-        text = f"It conflicts with the task {name} in {_paths(files)}."
-        lines += [style.paint(line, show.YELLOW) for line in style.wrapped("", text).splitlines()]
-    return "".join(f"{line}\n" for line in lines)
+    others = [
+        (f"It conflicts with the task {name} in {_paths(files)}.", show.YELLOW) for name, files in forecast.others
+    ]
+    return [said, *others]
 
 
-def _next(review: Review, style: Style) -> str:
+def _forecast(review: Review, style: Style) -> str:
+    return "".join(
+        style.paint(line, colour) + "\n"
+        for text, colour in forecast_sentences(review)
+        for line in style.wrapped("", text).splitlines()
+    )
+
+
+def next_commands(review: Review) -> list[str]:
+    """What a person most likely wants to type now."""
     name = quote(str(review.known["name"]))
     numbers = [row.step.record.number for row in review.rows if row.step.record is not None]
     commands = [show.next_command(str(review.known["name"]), str(review.known["state"]))]
@@ -186,8 +203,11 @@ def _next(review: Review, style: Style) -> str:
             f"git autonomous review {name} {numbers[-1]}",
             f"git autonomous review {name} --drop {numbers[-1]}",
         ]
-    commands = [command for command in commands if command != f"git autonomous review {name}"]
-    return "".join(f"  {style.line(command)}\n" for command in commands)
+    return [command for command in commands if command != f"git autonomous review {name}"]
+
+
+def _next(review: Review, style: Style) -> str:
+    return "".join(f"  {style.line(command)}\n" for command in next_commands(review))
 
 
 def step_text(step: StepReview, style: Style) -> str:

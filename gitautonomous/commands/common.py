@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ..tasks import Place
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for programs.")]
+AsHtml = Annotated[
+    str | None,
+    typer.Option("--html", metavar="FILE", help="Write a page for a browser, in one file; - is standard output."),
+]
 TaskName = Annotated[
     str | None,
     typer.Argument(metavar="TASK", help="Default: this worktree's task, else the newest unfinished."),

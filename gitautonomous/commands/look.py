@@ -7,13 +7,14 @@ import sys
 import time
 from datetime import datetime
 from itertools import chain
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .. import show
 from ..errors import UsageError
-from .common import AsJson, TaskName, coloured, pager_for, print_json
+from .common import AsHtml, AsJson, TaskName, coloured, pager_for, print_json
 
 
 def list_tasks(
@@ -27,6 +28,7 @@ def list_tasks(
             "--remote", metavar="REMOTE", help="The fleet's tasks on this git remote, with who works on each."
         ),
     ] = None,
+    html: AsHtml = None,
 ) -> int:
     """Show every task: state, progress, sessions, age."""
     from .. import __main__ as entry
@@ -35,14 +37,38 @@ def list_tasks(
     if remote is not None:
         from .fleet import show_fleet
 
+        if html is not None:
+            raise UsageError("--html and --remote exclude each other", "git autonomous list --html tasks.html")
         if watch:
             raise UsageError("--watch and --remote exclude each other", f"git autonomous list --remote {remote}")
         return show_fleet(remote, as_json)
+    if html is not None:
+        if watch or as_json:
+            raise UsageError("--html goes with neither --json nor --watch", "git autonomous list --html tasks.html")
+        return save_list(html)
     if watch:
         from .watch import watch_list
 
         return watch_list(as_json)
     return entry.show_list(str(Repository.discover().common_dir), as_json)
+
+
+def save_list(target: str) -> int:
+    """Every task on a page in a file, or on standard output for "-"."""
+    from .. import forecast, listing, page, resources, tasks
+    from . import files
+
+    place = tasks.open_place({}, None)
+    files.check(place, target, "tasks.html", "git autonomous list --html")
+    found = []
+    for task in map(listing.to_json, tasks.listed(place)):
+        known = task["conflicts"] is not None
+        ahead = forecast.described(place.repository.common_dir, task)
+        found.append(task | {"conflicts": ahead if known else None})
+    beside = set() if target == "-" else {entry.stem for entry in Path(target).parent.glob("*.html") if entry.is_file()}
+    style, name = resources.template("page.css"), place.repository.main_root.name
+    files.write(target, page.tasks(found, repository=name, pages=beside, style=style, now=time.time()))
+    return 0
 
 
 def status(

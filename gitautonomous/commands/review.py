@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import show
 from ..errors import AutonomousError, NeedsPerson, UsageError
-from .common import AsJson, coloured, pager_for, print_json
+from .common import AsHtml, AsJson, coloured, pager_for, print_json
 
 if TYPE_CHECKING:
     from ..decisions import Decisions, Plan
@@ -46,6 +48,7 @@ def review(
         typer.Option("-i/-I", "--interactive/--no-interactive", help="Ask what to do (default: on a terminal)."),
     ] = None,
     as_json: AsJson = False,
+    html: AsHtml = None,
 ) -> int:
     """See what a task did, session by session, and what a merge would make run here; drop, keep, go back, accept."""
     from .. import review as reviewing
@@ -58,6 +61,11 @@ def review(
     given = [(verb, str(value)) for verb, value in decisions.items() if value is not None]
     if len(given) + (session is not None) > 1:
         raise UsageError("one decision, or one session, at a time", f"git autonomous review {name}")
+    if html is not None:
+        if given or session is not None or as_json or interactive:
+            hint = f"git autonomous review {quote(name)} --html {quote(name)}.html"
+            raise UsageError("--html shows the whole task, and only shows", hint)
+        return desk.save(html)
     if given:
         return desk.decide(*given[0], yes=yes, as_json=as_json)
     if as_json:
@@ -110,6 +118,29 @@ class Desk:
             out.write(report.step_text(step, style) + "\n")
             for line in diff:
                 out.write(line)
+
+    def save(self, target: str) -> int:
+        """The task as a page in a file, or on standard output for "-"."""
+        from .. import page, patch, resources
+        from .. import review as reviewing
+        from . import files
+
+        files.check(self.place, target, f"{self.name}.html", f"git autonomous review {quote(self.name)} --html")
+        repository, found = self.place.repository, reviewing.review(self.place, self.name)
+        folder = repository.task_dir(self.name)
+        told = (
+            page.Told(
+                row,
+                reviewing.closing_message(row.step, ticked=bool(row.ticked)),
+                reviewing.commands_of(folder, row.step.record) if row.step.record else None,
+                patch.lines(
+                    repository, row.step.parent, row.step.commit.oid, without=f".autonomous/{self.name}", colour=False
+                ),
+            )
+            for row in found.rows
+        )
+        files.write(target, page.review(found, told, style=resources.template("page.css"), now=time.time()))
+        return 0
 
     # -- decisions -----------------------------------------------------------------------------------------------------------------------------
 
