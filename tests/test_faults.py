@@ -28,7 +28,7 @@ REAL = ("start", "Write a and b", "--name", "todo", "--delay", "0")
 ONE = (*START, "--plan")
 """One session, and no limit that the task would keep."""
 
-MANY = int(os.environ.get("MANY", "12"))
+MANY = int(os.environ.get("MANY", "8"))
 """So many at once in the suite; `MANY=50 pytest tests/test_faults.py` is what is promised."""
 
 Wait = Callable[[Callable[[], object]], None]

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import git
 from crashes import RESUME, START, World
-from program import autonomous, commits, listed
+from program import commits, listed
 
-from gitautonomous import stopping
+from gitautonomous import repair, stopping
+from gitautonomous.screen import Screen
+from gitautonomous.tasks import open_place
 
 TOML = ".autonomous/todo/task.toml"
 
 
 @pytest.fixture
 def world(area: Path) -> Iterator[World]:
-    """A task after its first session. At the end everything that must always hold is looked at, and the task goes on to its end."""
+    """A task after its first session. At the end everything that must always hold is looked at."""
     world = World(area / "world")
     assert world.run(*START, "--plan").status == 0
     yield world
-    assert list(world.finish()) == []
+    assert list(world.violations()) == []
 
 
 def repaired(world: World, folder: Path | None = None) -> list[tuple[bool | None, str]]:
-    """What `doctor --repair` did, as (ok, message)."""
-    ended = autonomous(folder or world.repository, "doctor", "--repair", "--json", stdin=b"", **world.environment)
-    assert "Traceback" not in ended.err, ended.err
-    findings = json.loads(ended.out)["findings"]
-    return [(found["ok"], found["message"]) for found in findings if found["name"] == "repair"]
-
-
-NOTHING = [(True, "the tasks here have nothing to mend")]
+    """What is mended by who stands in `folder`, as (ok, message)."""
+    with contextlib.chdir(folder or world.repository), Screen(sys.stderr, quiet=True) as quiet:
+        return [(found.ok, found.message) for found in repair.repair(open_place({}, None), quiet)]
 
 
 def state(world: World) -> dict[str, bytes]:
@@ -47,9 +46,11 @@ def state(world: World) -> dict[str, bytes]:
 
 def test_where_all_is_well_nothing_is_done(world: World) -> None:
     before = state(world)
-    assert repaired(world) == NOTHING
-    assert repaired(world, world.worktree) == NOTHING
+    assert repaired(world) == []
+    assert repaired(world, world.worktree) == []
     assert state(world) == before
+    ended = world.run("doctor", "--repair")
+    assert (ended.status, ended.out.splitlines()[0]) == (0, "✓ the tasks here have nothing to mend")
 
 
 def test_a_worktree_that_is_gone_is_made_again_from_the_branch(world: World) -> None:
@@ -58,7 +59,8 @@ def test_a_worktree_that_is_gone_is_made_again_from_the_branch(world: World) -> 
     done = f"todo: the worktree was gone from {world.worktree} and was made again from the branch"
     assert repaired(world, world.repository / "folder") == [(True, done)]
     assert git(world.worktree, "status", "--porcelain") == ""
-    assert repaired(world) == NOTHING
+    assert repaired(world) == []
+    assert list(world.finish()) == []
 
 
 def test_no_filter_of_the_agents_runs_while_a_worktree_is_made_again(world: World) -> None:
@@ -127,7 +129,8 @@ def test_a_damaged_journal_is_kept_beside_one_that_is_made_of_the_rest_and_the_b
         (tip, listed(world.repository)[0]["thread"])
     ]
     assert (book[0]["event"], len(book) > 2) == ("journal", damage == "a flipped bit")
-    assert repaired(world) == NOTHING
+    assert repaired(world) == []
+    assert list(world.finish()) == []
 
 
 def test_a_task_toml_that_was_broken_is_put_back_by_a_commit_and_the_broken_one_stays_in_the_history(
@@ -144,6 +147,7 @@ def test_a_task_toml_that_was_broken_is_put_back_by_a_commit_and_the_broken_one_
     assert git(world.repository, "show", f"{world.branch}~1:{TOML}") == "goal = [[["
     assert git(world.worktree, "status", "--porcelain") == ""
     assert commits(world.repository, f"{world.branch}~1..{world.branch}") == [f"todo: task.toml as it was in {start}"]
+    assert list(world.finish()) == []
 
 
 @pytest.mark.parametrize("journal", ["with its journal", "without its journal"])
@@ -163,7 +167,7 @@ def test_a_branch_that_is_no_task_is_named_and_stays(world: World) -> None:
     assert repaired(world) == [
         (False, "other: not mended, no commit of autonomous/other has a task.toml that can be read")
     ]
-    ended = autonomous(world.repository, "doctor", "--repair", stdin=b"", **world.environment)
+    ended = world.run("doctor", "--repair")
     assert ended.status == 1
     assert "  hint: git log --oneline autonomous/other -- .autonomous/other/task.toml" in ended.out.splitlines()
     git(world.repository, "branch", "-D", "autonomous/other")
