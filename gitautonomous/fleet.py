@@ -186,7 +186,7 @@ def described(name: str, found: Lease | None) -> Fields:
 
 def table(found: list[Fields], *, width: int | None, colour: bool, ascii: bool, now: float) -> str:
     """`overview` for people. `now`: epoch seconds."""
-    headings = ("task", "state", "done", "sessions", "worker", "job", "epoch", "heartbeat", "")
+    headings = ("task", "state", "done", "sessions", "host", "job", "epoch", "heartbeat", "")
     rows = []
     for task in found:
         seen = datetime.fromisoformat(str(task["heartbeat"])).timestamp() if task["heartbeat"] else None

@@ -1,7 +1,7 @@
 """A fleet on a real Slurm with real workers and the real Codex, while its parts are killed: `python tests/on_slurm.py`.
 
 One machine plays a cluster: a controller, several node daemons, a bare repository as the remote, and the scripted model. The commands are those of docs/fleet.md. At random
-moments the controller, a node daemon, a worker or a Codex is killed with KILL, or the remote goes away for a while. In the end every task must be finished, no pushed
+moments the controller, a node daemon, everything on a node, a worker or a Codex is killed with KILL, or the remote goes away for a while. In the end every task must be finished, no pushed
 commit lost, and no branch may hold commits of an earlier epoch above those of a later one. Slurm is Debian's: apt-get install slurmctld slurmd slurm-client.
 """
 
@@ -168,20 +168,20 @@ class World:
         found = {task: lease.read(git(self.bare, "cat-file", "blob", f"{lease.REFS}{task}").encode()) for task in lines}
         return {task: known for task, known in found.items() if known is not None}
 
-    def processes(self, pattern: str) -> list[int]:
-        """Processes of this world whose command line has a pattern."""
+    def processes(self, pattern: str, environment: str = "") -> list[int]:
+        """Processes of this world whose command line has a pattern and whose environment a text."""
         found = []
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
-                if (
-                    entry.name.isdigit()
-                    and re.search(
-                        pattern, (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                    )
-                    and str(self.area) in (entry / "environ").read_bytes().decode(errors="replace")
-                ):
-                    found.append(int(entry.name))
+                if entry.name.isdigit() and re.search(pattern, content(entry / "cmdline")):
+                    variables = content(entry / "environ")
+                    if str(self.area) in variables and environment in variables:
+                        found.append(int(entry.name))
         return found
+
+
+def content(file: Path) -> str:
+    return file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 # -- faults --------------------------------------------------------------------------------------------------------------------------------------
@@ -207,6 +207,8 @@ class Faults:
             self._daemon("slurmctld", 4)
         elif kind == "node":
             self._daemon(self.chance.choice(self.world.cluster.names), self.chance.choice((3, 25)))
+        elif kind == "machine":
+            self._machine(self.chance.choice(self.world.cluster.names))
         elif kind == "remote":
             away = self.world.bare.with_name("away.git")
             if self.world.bare.exists():
@@ -223,19 +225,28 @@ class Faults:
                     os.kill(self.chance.choice(victims), signal.SIGKILL)
                     self.counts[kind] += 1
 
-    def _daemon(self, name: str, seconds: float) -> None:
+    def _daemon(self, name: str, seconds: float, kind: str = "node") -> bool:
         cluster = self.world.cluster
-        if cluster._processes[name].poll() is None:
-            cluster.kill(name)
-            self._later.append((time.monotonic() + seconds, lambda: cluster.start(name)))
-            self.counts["controller" if name == "slurmctld" else "node"] += 1
+        if cluster._processes[name].poll() is not None:
+            return False
+        cluster.kill(name)
+        self._later.append((time.monotonic() + seconds, lambda: cluster.start(name)))
+        self.counts["controller" if name == "slurmctld" else kind] += 1
+        return True
+
+    def _machine(self, name: str) -> None:
+        """Everything on a node dies at once, its daemon for long enough that Slurm starts its job elsewhere."""
+        if self._daemon(name, 25, "machine"):
+            for victim in self.world.processes(r"slurmstepd|autonomous|codex|git", f" SLURMD_NODENAME={name} "):
+                with suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
 
 
 def void(_: object) -> None:
     pass
 
 
-KINDS = ("controller", "node", "worker", "codex", "remote")
+KINDS = ("controller", "node", "machine", "worker", "codex", "remote")
 
 
 # -- the run -------------------------------------------------------------------------------------------------------------------------------------
@@ -320,7 +331,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--patience", type=float, default=1800.0)
     parser.add_argument("--area", type=Path, default=Path.home() / ".cache" / "git-autonomous-tests")
-    for kind, number in (("controller", 1), ("node", 2), ("worker", 3), ("codex", 3), ("remote", 2)):
+    for kind, number in (("controller", 1), ("node", 2), ("machine", 2), ("worker", 3), ("codex", 3), ("remote", 2)):
         parser.add_argument(f"--{kind}-faults", type=int, default=number)
     given = parser.parse_args()
     if lacking := missing():
