@@ -299,6 +299,7 @@ def test_of_many_that_resume_one_task_exactly_one_does_and_the_others_say_who_ho
 
 
 def test_the_same_goal_started_several_times_at_once_is_as_many_tasks(world: World) -> None:
+    del world.environment["STANDIN_ALONE"]  # several agents, each alone in its own worktree
     ended = together(world, 6, "start", "Do it", "--delay", "0", "--max-sessions", "1")
     assert ended == [(0, "")] * 6
     names = sorted(task["name"] for task in listed(world.repository))
