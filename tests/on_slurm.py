@@ -35,6 +35,9 @@ from gitautonomous.scripted import Request, Step
 
 NEEDED = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel")
 
+PARTS = "slurmstepd|autonomous|codex|git"
+"""What runs on a node, in command lines."""
+
 WORK = """\
 sleep {seconds}; f=.autonomous/{task}/task_list.md
 if [ ! -e $f ]; then mkdir -p .autonomous/{task}; printf '# T\\n\\n## Tasks\\n{items}\\n## Proposed\\n' > $f
@@ -138,6 +141,7 @@ class Cluster:
             with suppress(subprocess.TimeoutExpired):
                 started.wait(20)
             started.kill()
+        kill(processes(self.area, PARTS))  # what a killed daemon left behind
 
 
 @dataclass
@@ -168,20 +172,27 @@ class World:
         found = {task: lease.read(git(self.bare, "cat-file", "blob", f"{lease.REFS}{task}").encode()) for task in lines}
         return {task: known for task, known in found.items() if known is not None}
 
-    def processes(self, pattern: str, environment: str = "") -> list[int]:
-        """Processes of this world whose command line has a pattern and whose environment a text."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            with suppress(OSError):
-                if entry.name.isdigit() and re.search(pattern, content(entry / "cmdline")):
-                    variables = content(entry / "environ")
-                    if str(self.area) in variables and environment in variables:
-                        found.append(int(entry.name))
-        return found
-
 
 def content(file: Path) -> str:
     return file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def processes(area: Path, pattern: str, environment: str = "") -> list[int]:
+    """Processes of the world below `area` whose command line has a pattern and whose environment a text."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and re.search(pattern, content(entry / "cmdline")):
+                variables = content(entry / "environ")
+                if f"SLURM_CONF={area}" in variables and environment in variables:
+                    found.append(int(entry.name))
+    return found
+
+
+def kill(victims: Sequence[int]) -> None:
+    for victim in victims:
+        with suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
 
 
 # -- faults --------------------------------------------------------------------------------------------------------------------------------------
@@ -219,11 +230,10 @@ class Faults:
                 self.counts[kind] += 1
         else:
             pattern = r"autonomous worker" if kind == "worker" else r"codex\S* exec"
-            victims = self.world.processes(pattern)
+            victims = processes(self.world.area, pattern)
             if victims:
-                with suppress(ProcessLookupError):
-                    os.kill(self.chance.choice(victims), signal.SIGKILL)
-                    self.counts[kind] += 1
+                kill([self.chance.choice(victims)])
+                self.counts[kind] += 1
 
     def _daemon(self, name: str, seconds: float, kind: str = "node") -> bool:
         cluster = self.world.cluster
@@ -237,9 +247,7 @@ class Faults:
     def _machine(self, name: str) -> None:
         """Everything on a node dies at once, its daemon for long enough that Slurm starts its job elsewhere."""
         if self._daemon(name, 25, "machine"):
-            for victim in self.world.processes(r"slurmstepd|autonomous|codex|git", f" SLURMD_NODENAME={name} "):
-                with suppress(ProcessLookupError):
-                    os.kill(victim, signal.SIGKILL)
+            kill(processes(self.world.area, PARTS, f" SLURMD_NODENAME={name} "))
 
 
 def void(_: object) -> None:
