@@ -428,7 +428,7 @@ class Machine(RuleBasedStateMachine):
         """The person pastes the newest hint into a shell."""
         assert self.hint is not None
         self.did(f"obey {self.hint}")
-        if re.search(r"attach|log .*-f|--watch|WHY|TEXT|doctor", self.hint):
+        if re.search(r"attach|log .*-f|--watch|WHY|TEXT|doctor|git config", self.hint):
             return
         self.open()
         subprocess.run(
