@@ -1,10 +1,12 @@
 """A diff as HTML: one fold for each file, added and removed lines as what they are. Pure.
 
-Lines are coloured by their sign alone. A syntax colouring library works by regular expressions, and the content is an agent's: Pygments needs 3.3 seconds for 4,000 spaces in a C++ file.
+Strings, comments, numbers and common words of programming languages are coloured alike in every language. A library that knows each language works by regular expressions, and
+the content is an agent's: Pygments needs 3.3 seconds for 4,000 spaces in a C++ file.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
@@ -12,6 +14,20 @@ from .markup import Markup, escaped, joined, tag
 
 LONGEST = 1000
 """Characters of a line that are shown."""
+
+_WORDS = frozenset(
+    """abstract and as assert async await begin bool boolean break case catch char class const continue def default defer del delete do done double elif else elsif end enum
+    esac except export extends extern false False fi final finally float fn for foreach from func function global goto if impl implements import in include instanceof int
+    interface is lambda let long loop match mod module mut namespace new nil None nonlocal not null operator or override package pass private protected pub public raise
+    readonly return self short signed sizeof static struct super switch template then this throw throws trait true True try type typedef typeof union unless unsafe unsigned
+    until use using val var virtual void volatile when where while with yield""".split()
+)
+
+_TOKEN = re.compile(
+    r"""(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)"""
+    r"""|(?P<comment>(?:(?<![^\s])(?:\#|//|--\ )|/\*|<!--).*)|(?P<number>\b[0-9][\w.]*)|(?P<word>[^\W\d]\w*)"""
+)
+"""Tokens that most languages share; what is none stays as it is. On a line of LONGEST characters it takes milliseconds at the worst."""
 
 _NOISE = ("index ", "--- ", "+++ ", "similarity ", "dissimilarity ")
 
@@ -82,11 +98,23 @@ def _file(file: File, hazard: bool) -> Markup:
 
 
 def _line(line: str) -> Markup:
-    text = escaped(line)
+    if line.startswith("@@"):
+        return Markup(f'<span class="hunk">{escaped(line)}\n</span>')
+    text = escaped(line[:1]) + _coloured(line[1:])
     if line.startswith("+"):
         return Markup(f"<ins>{text}\n</ins>")
     if line.startswith("-"):
         return Markup(f"<del>{text}\n</del>")
-    if line.startswith("@@"):
-        return Markup(f'<span class="hunk">{text}\n</span>')
     return Markup(f"{text}\n")
+
+
+def _coloured(code: str) -> Markup:
+    """A line of code; `i` elements tell strings (s), comments (c), numbers (n) and words of the language (w)."""
+    parts: list[str] = []
+    end = 0
+    for found in _TOKEN.finditer(code):
+        kind = str(found.lastgroup)
+        if kind != "word" or found[0] in _WORDS:
+            parts += [escaped(code[end : found.start()]), f'<i class="{kind[0]}">{escaped(found[0])}</i>']
+            end = found.end()
+    return Markup("".join(parts) + escaped(code[end:]))

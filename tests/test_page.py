@@ -120,10 +120,22 @@ def test_every_text_colour_stands_out_from_every_background_in_light_and_dark() 
     assert len(schemes) == 2
     for scheme in schemes:
         colours = {name: luminance(value) for name, value in re.findall(r"--(\w+): (#[0-9a-f]{6})", scheme)}
-        backgrounds, texts = ("page", "raised", "added", "removed"), ("text", "muted", "link", "good", "bad", "warn")
+        backgrounds = ("page", "raised", "added", "removed")
+        texts = ("text", "muted", "link", "good", "bad", "warn", "string", "number", "word")
         for ground, text in product(backgrounds, texts):
             dark, light = sorted((colours[ground], colours[text]))
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (ground, text)
+
+
+def test_code_is_coloured_by_what_most_languages_share() -> None:
+    diff = ["diff --git a/a.py b/a.py\n", "@@ -1 +1 @@\n", "-# old <b>\n", '+return "a\\"b" + f(2)  # why\n', " plain text's own\n"]
+    text = hunks.render(hunks.read(diff, 1000)[0], ())
+    assert '<del>-<i class="c"># old &lt;b&gt;</i>\n</del>' in text
+    assert (
+        '<ins>+<i class="w">return</i> <i class="s">&quot;a\\&quot;b&quot;</i> + f(<i class="n">2</i>)  <i class="c"># why</i>\n</ins>'
+        in text
+    )
+    assert " plain text&#x27;s own\n" in text
 
 
 def test_a_diff_is_cut_where_the_room_ends_and_long_lines_are_cut() -> None:
