@@ -118,11 +118,11 @@ def _advances(text: str) -> list[int]:
     from unicodedata import category, east_asian_width
 
     advances: list[int] = []
-    for char in text:
+    for before, char in zip(" " + text, text, strict=False):
         if char < "\u0300":
             advances.append(1)
-        elif char == "\ufe0f":  # shows the character before it as an emoji
-            advances.append(1 if advances and advances[-1] == 1 else 0)
+        elif char == "\ufe0f":  # shows the character before it as an emoji, where there can be one
+            advances.append(1 if before != " " and advances[-1] == 1 else 0)
         elif category(char) in ("Mn", "Me"):
             advances.append(0)
         else:

@@ -444,6 +444,10 @@ def test_wide_names_keep_the_columns_straight() -> None:
         """)
 
 
+def test_a_sign_that_changes_the_character_before_it_changes_no_blank() -> None:
+    assert (show.measure("\u2764\ufe0f"), show.measure("\ufe0f"), show.measure(" \ufe0f")) == (2, 0, 1)
+
+
 def test_no_tasks_are_no_table() -> None:
     assert show.list_table([], width=80, now=NOW) == ""
 
