@@ -22,7 +22,7 @@ fleet (tasks on several machines): slurm, fleet, worker
 hooks (what git calls, and how it is answered): reactions, by_hand, calling, hooks
 decisions (what people do with tasks, the morning after): importing, merge, resolve, sync, review, report,
     page, hunks, markup, decisions, removal, many, live, attach, layers, pull_request, repair
-tasks (start, resume, status: the use cases of a running task): tasks
+tasks (start, resume, status: the use cases of a running task): starting, tasks
 sessions (the runner, and how a session becomes one commit): runner, waiting, closing, checks, notify, account, forecast,
     backup, demo, doctor, workspace, detach, stopping, guard, journal, ready, activity
 engine (Codex: found, called, followed, understood, shown): supervision, rollout, codex, ends, prompt, screen,

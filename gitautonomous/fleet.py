@@ -11,14 +11,15 @@ import uuid
 from dataclasses import replace
 from datetime import datetime
 
-from . import git, model, show, states, stopping, tasks
+from . import git, model, show, starting, states, stopping, tasks
 from .doctor import Finding
 from .errors import AutonomousError, UsageError
 from .git import Repository
 from .lease import BRANCHES, FREE, HELD, REFS, Lease, Move, Moved, Refused, Remote, Seen
 from .model import Task
 from .objects import Objects
-from .tasks import Ask, NameTaken, Place, Request
+from .starting import NameTaken
+from .tasks import Ask, Place, Request
 
 Fields = dict[str, object]
 
@@ -49,7 +50,7 @@ def submit(
     place = tasks.open_place(request.flags, ask, base=base or "HEAD")
     tasks.refuse_nested(place)
     hub = remote_of(place.repository, place.objects, remote)
-    base_name, base_commit = tasks.resolve_base(place.repository, base)
+    base_name, base_commit = starting.resolve_base(place.repository, base)
     wanted = name or model.slug(goal, datetime.now())
     git.check_branch_name(place.repository, place.branch(wanted))
     taken = {*place.names(), *hub.look()}
@@ -63,7 +64,7 @@ def submit(
             base=base_name.removeprefix(f"{remote}/"),
             base_commit=base_commit,
             created=model.iso(time.time()),
-            options=tasks.options_of(place.settings, request),
+            options=starting.options_of(place.settings, request),
         )
         try:
             _push_new(hub, place.ref(wanted), None, _start_commit(place, task), Lease())

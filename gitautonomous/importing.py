@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import checklist, git, hostile, markdown, model, process, tasks
+from . import checklist, git, hostile, markdown, model, process, starting, tasks
 from .errors import AutonomousError, UsageError
 from .journal import Journal
 from .model import Task
@@ -127,19 +127,19 @@ def take_over(
     """Make a task of `found`: its branch with the list and the notes, and its worktree. Returns its name; no session runs.
 
     Everything is checked before anything is made, and a failure after that, as of a setup command, leaves nothing behind. Raises AutonomousError and UsageError as
-    `tasks.start` does.
+    `starting.start` does.
     """
     request = Request(flags={"checks": tuple(checks) or None})
     place = tasks.open_place(request.flags, ask, base=base or "HEAD")
     tasks.refuse_nested(place)
-    base_name, base_commit = tasks.resolve_base(place.repository, base)
+    base_name, base_commit = starting.resolve_base(place.repository, base)
     task = Task(
         name=model.check_name(name or found.name),
         goal=model.check_goal(goal or found.title or found.name),
         base=base_name,
         base_commit=base_commit,
         created=model.iso(time.time()),
-        options=tasks.options_of(place.settings, request),
+        options=starting.options_of(place.settings, request),
     )
     git.check_branch_name(place.repository, place.branch(task.name))
     if task.name.lower() in {other.lower() for other in place.names()}:
@@ -151,14 +151,14 @@ def take_over(
     place.repository.refuse_unsafe_filters()
     place.approvals.approve(place.repository.common_dir, model.approval_text(task))
     files = {task.list_file: found.list.encode(), task.progress_file: found.progress.encode()}
-    worktree, lock = tasks.create(place, task, files, f"{task.name}: list and notes of run-session.sh\n")
+    worktree, lock = starting.create(place, task, files, f"{task.name}: list and notes of run-session.sh\n")
     with lock:
         try:
             if found.thread is not None:
                 _remember_thread(place, task, found.thread)
             tasks.make_ready(place, task, worktree, screen)
         except BaseException:
-            tasks.undo(place, task.name, worktree.path, place.tip(task.name), lock)
+            starting.undo(place, task.name, worktree.path, place.tip(task.name), lock)
             raise
     return task.name
 

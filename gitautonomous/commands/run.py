@@ -86,7 +86,7 @@ def start(
     quiet: Quiet = False,
 ) -> int:
     """Start a new task: a branch, a worktree, and sessions until it is finished."""
-    from .. import tasks
+    from .. import starting
 
     text = goal_text(goal, file)
     request = make_request(
@@ -108,7 +108,7 @@ def start(
         quiet,
     )
     with screen_for(quiet) as screen:
-        result = tasks.start(text, request, ask, screen, name=name, base=base, replace_old=replace)
+        result = starting.start(text, request, ask, screen, name=name, base=base, replace_old=replace)
     return report(result, as_json)
 
 
