@@ -75,4 +75,4 @@ def test_a_goal_becomes_a_finished_branch_with_one_commit_a_session(agent_repo: 
     worktree = Path(task["worktree"])
     assert worktree == agent_repo.parent / "repo.autonomous" / "todo"
     assert git(worktree, "status", "--porcelain") == ""
-    assert git(agent_repo, "fsck", "--strict") == ""
+    assert git(agent_repo, "fsck", "--strict", "--no-dangling") == ""
