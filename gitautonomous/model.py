@@ -179,7 +179,7 @@ def write_task(task: Task) -> str:
     document["format"] = 1
     document["goal"] = (
         tomlkit.string(task.goal, multiline=True)
-        if "\n" in task.goal and "'''" not in task.goal and '"""' not in task.goal
+        if "\n" in task.goal and "\r" not in task.goal and "'''" not in task.goal and '"""' not in task.goal
         else task.goal
     )
     document["base"] = task.base
