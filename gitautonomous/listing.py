@@ -123,7 +123,8 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     start = len(where)
     found: list[Fields] = []
     kept: set[str] = set()
-    by_person = []
+    by_person: list[tuple[Fields, str]] = []
+    amended: list[Fields] = []
     patterns = (where + only if only else where, "refs/autonomous/merged/")
     reading = git.start("for-each-ref", f"--format={FORMAT}", *patterns)
     checked_out = worktrees(common_dir)
@@ -141,11 +142,13 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
         summary = states.trailers(message)
         if summary.get(states.TRAILER_TASK) == name:
             add_summary(task, summary)
+            if is_amended(header):
+                amended.append(task)
         else:
             by_person.append((task, header))
         found.append(task)
-    if by_person:
-        read_tips(git, by_person)
+    if by_person or amended:
+        read_tips(git, by_person, amended)
     asked = ask_outside(git, found)
     local = local_tasks(common_dir)
     here = [local_word(local.get(str(task["name"])), str(task["tip"]), now) for task in found]
@@ -193,6 +196,13 @@ def time_of(header: str) -> int:
     end = header.find("\n", at + 1)
     fields = header[at : end if end >= 0 else len(header)].rsplit(" ", 2)
     return int(fields[1]) if at >= 0 and len(fields) == 3 and fields[1].isdecimal() else 0
+
+
+def is_amended(header: str) -> bool:
+    """Whether a commit was written again after it was made, as by `git commit --amend`: its author's date stays. Its trailers may not tell what is in it then."""
+    at = header.find("\ncommitter ")
+    end = header.find("\n", at + 1)
+    return header[:at].rsplit(" ", 2)[1:] != header[at : end if end >= 0 else len(header)].rsplit(" ", 2)[1:]
 
 
 def parent_of(header: str) -> str | None:
@@ -245,15 +255,21 @@ class Reader:
         return self.answers.read(int(head[2]) + 1)[:-1].decode("utf-8", "surrogateescape")
 
 
-def read_tips(git: Git, by_person: list[tuple[Fields, str]]) -> None:
-    """Fill in tasks whose newest commit, of which the header is given, a person made: the rest from the last session below, the list as it is now."""
+def read_tips(git: Git, by_person: list[tuple[Fields, str]], amended: list[Fields]) -> None:
+    """Fill in tasks whose newest commit, of which the header is given, a person made: the rest from the last session below, the list as it is now.
+
+    Of `amended` ones all is known but the list.
+    """
     ours, theirs = os.pipe()
     pid, output = git.start("cat-file", "--batch-command", "--buffer", stdin=ours)
     os.close(ours)
     with open(theirs, "wb") as questions, open(output, "rb") as answers:
         reader = Reader(questions, answers)
         sessions = last_sessions(reader, by_person)
-        read_lists(reader, [task for task, _ in by_person], sessions)
+        told = [task["check"] for task in amended]
+        read_lists(reader, [*(task for task, _ in by_person), *amended], [*sessions, *("" for _ in amended)])
+        for task, check in zip(amended, told, strict=True):
+            task["check"] = check
     os.waitpid(pid, 0)
 
 

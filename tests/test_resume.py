@@ -127,6 +127,17 @@ def test_a_pushed_task_that_starts_from_a_commit_of_its_own_gets_no_secrets_and_
     assert ((worktree_of(agent_repo) / ".env").exists(), (area / "outside").exists()) == (False, False)
 
 
+def test_a_listing_reads_the_list_of_a_session_that_a_person_amended(repo: Path) -> None:
+    made.finished(repo, "todo", {"a": "1\n"}, left=1)
+    worktree = worktree_of(repo)
+    listed_items = worktree / ".autonomous/todo/task_list.md"
+    listed_items.write_text(listed_items.read_text().replace("- [ ]", "- [x]"))
+    later = {"GIT_COMMITTER_DATE": "2090-01-01T00:00:00Z"}
+    subprocess.run(["git", "commit", "-qa", "--amend", "--no-edit"], cwd=worktree, check=True, env=os.environ | later)
+    (task,) = listed(repo)
+    assert (task["state"], task["done"], task["total"], task["sessions"]) == ("finished", 2, 2, 2)
+
+
 def test_a_persons_commits_and_uncommitted_edits_are_kept(agent_repo: Path, model: Server) -> None:
     model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
     autonomous(agent_repo, *START, "--plan")
