@@ -129,6 +129,20 @@ class Cluster:
         self._processes[name].kill()
         self._processes[name].wait()
 
+    def trouble(self, patience: float = 40.0) -> str:
+        """What Slurm says where no node of it is ready within so many seconds; empty where one is."""
+        environment = {**os.environ, "SLURM_CONF": str(self.configuration)}
+        end, said = time.monotonic() + patience, ""
+        while time.monotonic() < end:
+            asked = subprocess.run(
+                ["sinfo", "--noheader", "--format=%T"], env=environment, capture_output=True, text=True, check=False
+            )
+            if "idle" in asked.stdout.split():
+                return ""
+            said = asked.stderr.strip() or f"its nodes are {asked.stdout.strip()}"
+            time.sleep(0.5)
+        return said
+
     def __enter__(self) -> Self:
         for name in ("slurmctld", *self.names):
             self.start(name)

@@ -30,7 +30,9 @@ on_slurm = pytest.mark.skipif(
 def world(area: Path, model: Server) -> Iterator[World]:
     model.play(bee(1, 0.0))
     world = make_world(area, 2, model.port, term=15)
-    with world.cluster:
+    with world.cluster as cluster:
+        if trouble := cluster.trouble():
+            pytest.skip(f"Slurm is installed, but does not start on this machine: {trouble}")
         yield world
 
 
