@@ -12,8 +12,8 @@ import pytest
 from conftest import git
 from program import autonomous
 
-STRIDE = int(os.environ.get("STRIDE", "5"))
-"""Every fifth call of git is tried by the suite; `STRIDE=1 pytest tests/test_cut_short.py` tries them all."""
+STRIDE = int(os.environ.get("STRIDE", "9"))
+"""Every ninth call of git is tried by the suite; `STRIDE=1 pytest tests/test_cut_short.py` tries them all."""
 
 WRAPPER = """\
 #!/bin/sh
