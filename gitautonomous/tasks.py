@@ -113,7 +113,11 @@ def open_place(flags: Mapping[str, object], ask: Ask | None, *, base: str = "HEA
     """
     repository = Repository.discover()
     doctor.refuse_unsupported(repository)
-    objects = Objects(repository.common_dir)
+    return settled(repository, Objects(repository.common_dir), flags, ask, base)
+
+
+def settled(repository: Repository, objects: Objects, flags: Mapping[str, object], ask: Ask | None, base: str) -> Place:
+    """A repository that is open already with the settings that hold for what starts from `base`; as `open_place` otherwise."""
     content = base_settings.read(repository, base)
     approvals = Approvals(config.state_directory(os.environ) / "approvals.json")
 
@@ -224,8 +228,7 @@ def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> Resu
     refuse_nested(place)
     name = name if name is not None else default_task(place)
     bring_here(place, name, screen)
-    read_task(place, name)
-    place = open_place(request.flags, ask, base=place.ref(name))
+    place = settled(place.repository, place.objects, request.flags, ask, place.ref(name))
     return go_on(place, name, request, ask, screen)
 
 

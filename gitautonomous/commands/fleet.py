@@ -14,11 +14,15 @@ from .. import show
 from ..errors import UsageError
 from .common import AsJson, ask, colour_setting, print_json
 from .run import (
+    Base,
     Check,
+    Goal,
+    GoalFile,
     MaxSessions,
     MaxTime,
     MaxTokens,
     Model,
+    NewName,
     NoCheck,
     SandboxNetwork,
     goal_text,
@@ -34,17 +38,10 @@ RemoteName = Annotated[str, typer.Option("--remote", metavar="REMOTE", help="Git
 
 
 def submit(
-    goal: Annotated[str | None, typer.Argument(metavar="GOAL", help="What is to be done, in your words.")] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("-n", "--name", "--task-name", metavar="NAME", help="Name of the task (default: from the goal)."),
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option("--base", metavar="REF", help="Branch to start from (default: the current one).")
-    ] = None,
-    file: Annotated[
-        str | None, typer.Option("--file", metavar="FILE", help="Read the goal from a file, - for standard input.")
-    ] = None,
+    goal: Goal = None,
+    name: NewName = None,
+    base: Base = None,
+    file: GoalFile = None,
     task: Annotated[
         str | None,
         typer.Option(

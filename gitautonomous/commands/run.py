@@ -23,6 +23,17 @@ MaxSessions = Annotated[
     int | None,
     typer.Option("--max-sessions", min=0, metavar="N", help="Stop after N sessions (default: 3 × items + 5)."),
 ]
+Goal = Annotated[str | None, typer.Argument(metavar="GOAL", help="What is to be done, in your words.")]
+NewName = Annotated[
+    str | None,
+    typer.Option("-n", "--name", "--task-name", metavar="NAME", help="Name of the task (default: from the goal)."),
+]
+Base = Annotated[
+    str | None, typer.Option("--base", metavar="REF", help="Branch to start from (default: the current one).")
+]
+GoalFile = Annotated[
+    str | None, typer.Option("--file", metavar="FILE", help="Read the goal from a file, - for standard input.")
+]
 NoAutoContinue = Annotated[bool, typer.Option("--no-auto-continue", help="Run one session, then stop.")]
 Delay = Annotated[str | None, typer.Option("--delay", metavar="S", help="Seconds between two sessions (default: 3).")]
 ResumeLast = Annotated[bool, typer.Option("--resume-last", help="Keep to the same Codex thread.")]
@@ -53,17 +64,10 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors and the 
 
 
 def start(
-    goal: Annotated[str | None, typer.Argument(metavar="GOAL", help="What is to be done, in your words.")] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("-n", "--name", "--task-name", metavar="NAME", help="Name of the task (default: from the goal)."),
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option("--base", metavar="REF", help="Branch to start from (default: the current one).")
-    ] = None,
-    file: Annotated[
-        str | None, typer.Option("--file", metavar="FILE", help="Read the goal from a file, - for standard input.")
-    ] = None,
+    goal: Goal = None,
+    name: NewName = None,
+    base: Base = None,
+    file: GoalFile = None,
     plan: Plan = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Start a task of this name anew; the old one is kept.")
