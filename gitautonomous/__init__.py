@@ -16,8 +16,8 @@ One word per concept, in code, help and documents:
 The modules, by layers. A module imports only from its own layer and from those below it (tests/test_structure.py
     holds this table):
 
-commands (parse, one call into the layers below, render): cli, __main__, commands, manual, completion, reference,
-    prose
+commands (parse, one call into the layers below, render): cli, __main__, commands, overview, manual, completion,
+    reference, prose
 fleet (tasks on several machines): slurm, fleet, worker
 hooks (what git calls, and how it is answered): reactions, by_hand, calling, hooks
 decisions (what people do with tasks, the morning after): importing, merge, resolve, sync, review, report,

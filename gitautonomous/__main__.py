@@ -12,59 +12,16 @@ def main() -> int:
 
     os.environ["PATH"] = trusted.path(os.environ.get("PATH", os.defpath))
     if len(sys.argv) > 1 and sys.argv[1] == "list" and set(sys.argv[2:]) <= {"--json"}:
-        from . import listing
+        from . import listing, overview
 
         common_dir = listing.find_common_dir()
         if common_dir is not None:
-            status = show_list(common_dir, "--json" in sys.argv)
+            status = overview.show_list(common_dir, "--json" in sys.argv)
             sys.stderr.flush()
             os._exit(status)  # nothing is open: taking thousands of tasks apart would cost a twentieth of the time
     from . import cli
 
     return cli.main(sys.argv[1:])
-
-
-def show_list(common_dir: str, as_json: bool) -> int:
-    """Print the tasks of the repository with this common git dir, as a table or as JSON."""
-    import gc
-    import time
-
-    from . import listing, show
-
-    gc.disable()  # thousands of small dicts that live until the end: collecting costs a tenth of the time and frees nothing
-
-    now = time.time()
-    git = listing.Git(common_dir)
-    settings = listing.settings(git)
-    prefix = os.environ.get("GIT_AUTONOMOUS_BRANCH_PREFIX") or settings.get("autonomous.branchprefix", "autonomous/")
-    found = listing.tasks(common_dir, prefix, now)
-    try:
-        if as_json:
-            import json
-
-            print(json.dumps({"schema": 1, "tasks": [listing.to_json(task) for task in found]}, indent=2))
-        elif found:
-            text = show.list_table(
-                found,
-                width=show.columns(sys.stdout, os.environ),
-                colour=show.colour_of_output(sys.stdout, os.environ, settings),
-                ascii=not show.unicode(sys.stdout),
-                now=now,
-            )
-            if show.fits(text, sys.stdout):
-                sys.stdout.write(text)
-            else:
-                from . import pager
-                from .git import Repository
-
-                pager.write(text, sys.stdout, Repository.discover())
-        else:
-            print('No tasks yet. Start one: git autonomous start "GOAL"', file=sys.stderr)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
-    return 0
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def list_tasks(
     html: AsHtml = None,
 ) -> int:
     """Show every task: state, progress, sessions, age."""
-    from .. import __main__ as entry
+    from .. import overview
     from ..git import Repository
 
     if remote is not None:
@@ -50,7 +50,7 @@ def list_tasks(
         from .watch import watch_list
 
         return watch_list(as_json)
-    return entry.show_list(str(Repository.discover().common_dir), as_json)
+    return overview.show_list(str(Repository.discover().common_dir), as_json)
 
 
 def save_list(target: str) -> int:
