@@ -35,6 +35,9 @@ QUIET = (
     "-c", "commit.gpgSign=false",
 )  # fmt: skip
 
+OFFLINE = ("-c", "lfs.url=", "-c", "lfs.skipDownloadErrors=true")
+"""git-lfs asks no server, and a file that it does not have stays a pointer. Else an agent's `.lfsconfig` says who is asked, for what, and with whose password."""
+
 ZERO = "0" * 40
 
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_TOP_PAD_": str(4 << 20)}
@@ -129,8 +132,9 @@ class Repository:
         work_tree: Path | None = None,
         extra: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        offline: bool = False,
     ) -> process.Completed:
-        """Run git with an explicit git dir (default: the common one) and return what came of it, whatever it was."""
+        """Run git with an explicit git dir (default: the common one) and return what came of it, whatever it was. `offline`: see OFFLINE."""
         where = [f"--git-dir={git_dir or self.common_dir}"]
         environment = self._environment
         if work_tree is not None:
@@ -139,15 +143,17 @@ class Repository:
             environment = process.clean_environment({"PYTHONSAFEPATH": "1"}, outside=work_tree)
         environment = {**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **(extra or {})}
         cwd = work_tree if work_tree is not None and work_tree.is_dir() else self.common_dir
+        settings = (*QUIET, *OFFLINE) if offline else QUIET
         return process.run(
-            [self.git, *where, *QUIET, *arguments], cwd=cwd, env=environment, input=input, timeout=timeout
+            [self.git, *where, *settings, *arguments], cwd=cwd, env=environment, input=input, timeout=timeout
         )
 
     def run(self, *arguments: str, **options: object) -> str:
         """Like `call`, but returns stdout as text and raises AutonomousError with git's own last words when it fails."""
         done = self.call(*arguments, **options)  # type: ignore[arg-type]
         if done.returncode:
-            raise AutonomousError(f"git {arguments[0]} failed: {last_words(done.stderr)}")
+            verb = arguments[2 * arguments.count("-c")]
+            raise AutonomousError(f"git {verb} failed: {last_words(done.stderr)}")
         return text(done.stdout)
 
     # -- facts ---------------------------------------------------------------------------------------------------------------------------------
@@ -295,15 +301,15 @@ class Repository:
             return parent / f"{self.main_root.name.removesuffix('.git') or 'repository'}.autonomous" / task
         return self.state_dir / "worktrees" / task
 
-    def add_worktree(self, path: Path, branch: str) -> Worktree:
-        """Check `branch` out at `path`. Only the registration needs the repository lock; the files come after it."""
+    def add_worktree(self, path: Path, branch: str, *, people: str | None = None) -> Worktree:
+        """Check `branch` out at `path`; `people`: as in Worktree.populate. Only the registration needs the repository lock; the files come after it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock():
             if not path.exists():
                 self._forget(path)
             self.run("worktree", "add", "--quiet", "--no-checkout", "--end-of-options", str(path), branch)
         worktree = Worktree.registered(self, path)
-        worktree.populate()
+        worktree.populate(people)
         return worktree
 
     def remove_worktree(self, path: Path) -> None:
@@ -382,20 +388,25 @@ class Worktree:
         raise AutonomousError(f"git knows no worktree at {path}", "git worktree list")
 
     def call(self, *arguments: str, **options: object) -> process.Completed:
-        return self.repository.call(*arguments, git_dir=self.git_dir, work_tree=self.path, **options)  # type: ignore[arg-type]
+        return self.repository.call(*arguments, **{**self._options, **options})  # type: ignore[arg-type]
 
     def run(self, *arguments: str, **options: object) -> str:
-        return self.repository.run(*arguments, git_dir=self.git_dir, work_tree=self.path, **options)
+        return self.repository.run(*arguments, **{**self._options, **options})
+
+    @property
+    def _options(self) -> dict[str, object]:
+        return {"git_dir": self.git_dir, "work_tree": self.path, "offline": True}
 
     @property
     def ready_mark(self) -> Path:
         """There once the worktree was made ready for work. It goes with the worktree's registration."""
         return self.git_dir / "autonomous-ready"
 
-    def populate(self) -> None:
+    def populate(self, people: str | None = None) -> None:
         """Fill a worktree that was added without a checkout; nothing to do where an index exists already.
 
-        A worktree that was ready once holds somebody's work: then only the index is made again.
+        A worktree that was ready once holds somebody's work: then only the index is made again. `people`: a commit of theirs; where `.lfsconfig` is as
+        it is there, git-lfs may fetch files.
         """
         if (self.git_dir / "index").exists():
             return
@@ -403,14 +414,19 @@ class Worktree:
             self.run("read-tree", "HEAD")
         else:
             self.run(
-                "-c", f"checkout.workers={os.cpu_count() or 1}", "reset", "--quiet", "--hard", "--no-recurse-submodules"
-            )
+                "-c", f"checkout.workers={os.cpu_count() or 1}", "reset", "--quiet", "--hard", "--no-recurse-submodules",
+                offline=people is None or self._lfs_differs(people),
+            )  # fmt: skip
             sparse = self.call("config", "--type=bool", "--get", "core.sparseCheckout")
             if sparse.stdout.strip() == b"true":  # the list and the notes are there, however little else is
                 self.run("sparse-checkout", "add", ".autonomous")
             sparse = self.call("config", "--type=bool", "--get", "core.sparseCheckout")
             if sparse.stdout.strip() == b"true":  # the list and the notes are there, however little else is
                 self.run("sparse-checkout", "add", ".autonomous")
+
+    def _lfs_differs(self, commit: str) -> bool:
+        """Whether git-lfs is told something else in HEAD than in `commit`."""
+        return self.call("diff-tree", "--quiet", commit, "HEAD", "--", ":(top,icase).lfsconfig").returncode != 0
 
     # -- the pointer ---------------------------------------------------------------------------------------------------------------------------
 
@@ -556,11 +572,11 @@ class Worktree:
         """
         self.repository.drop_locks(self.locks_left, self.path, self.git_dir)
 
-    def restore(self, tree: str, keep: Iterable[str] = ()) -> None:
-        """Put index and files back to exactly `tree` and remove what is untracked; ignored files and the paths in `keep` stay."""
+    def restore(self, tree: str, keep: Iterable[str] = (), *, offline: bool = True) -> None:
+        """Put index and files back to exactly `tree` and remove what is untracked; ignored files and the paths in `keep` stay. `offline`: see OFFLINE."""
         workers = f"checkout.workers={os.cpu_count() or 1}"
         self.drop_stale_locks()
-        self.run("-c", workers, "read-tree", "--reset", "-u", "--no-recurse-submodules", tree)
+        self.run("-c", workers, "read-tree", "--reset", "-u", "--no-recurse-submodules", tree, offline=offline)
         listing = self.listing()
         kept = [*keep, *nested.repositories(self.path, listing)]
         for path in listing.untracked:

@@ -41,7 +41,7 @@ from .model import Task, one_line
 from .moving import Checkout
 from .removal import Say
 from .runs import Change, Hazard
-from .tasks import Ask, Place, approve_task, bases, known_task, listed, look_up, read_task
+from .tasks import Ask, Place, approve_task, bases, known_task, listed, look_up, of_people, read_task
 from .workspace import Workspace, remove_tree
 
 MERGE, SQUASH, REBASE, FF_ONLY = "merge", "squash", "rebase", "ff-only"
@@ -331,7 +331,7 @@ def throw_away_worktree(place: Place, plan: Plan, say: Say) -> Iterator[Worktree
     repository, s = place.repository, plan.situation
     path = repository.worktree_path(f"{TEMPORARY}{s.task.name}-{os.getpid()}", place.settings.worktree_root)
     try:
-        worktree = repository.add_worktree(path, s.base_tip)
+        worktree = repository.add_worktree(path, s.base_tip, people=None if offline(place, s) else s.base_tip)
         ready.fill_submodules(repository, worktree, timeout=place.settings.setup_timeout)
         patterns = place.objects.read(s.base_tip, ready.INCLUDE_FILE)
         source = repository.toplevel or (None if repository.is_bare else repository.main_root)
@@ -343,6 +343,11 @@ def throw_away_worktree(place: Place, plan: Plan, say: Say) -> Iterator[Worktree
     finally:
         with moving.unbroken():
             discard(place, path)
+
+
+def offline(place: Place, s: Situation) -> bool:
+    """Whether git-lfs is to ask no server: of what comes to people's branches somebody has seen `.lfsconfig`, of another task's branch nobody has."""
+    return not of_people(place, s.base)
 
 
 def discard(place: Place, path: Path) -> None:
@@ -384,7 +389,7 @@ def build(place: Place, plan: Plan, wish: Wish, worktree: Worktree | None, say: 
             tree, written = _through_hooks(place, plan, worktree, say)
         commit = commit_tree(place, tree, [s.base_tip, s.tip] if plan.style == MERGE else [s.base_tip], written, {})
     if worktree is not None:
-        worktree.restore(place.objects.commit(commit).tree)
+        worktree.restore(place.objects.commit(commit).tree, offline=offline(place, s))
         worktree.run("update-ref", "--no-deref", "HEAD", commit)
     return commit
 
@@ -392,7 +397,7 @@ def build(place: Place, plan: Plan, wish: Wish, worktree: Worktree | None, say: 
 def _through_hooks(place: Place, plan: Plan, worktree: Worktree, say: Say) -> tuple[str, str]:
     """(tree, message) after the hooks that git itself would run."""
     s, merging = plan.situation, plan.style == MERGE
-    worktree.run("read-tree", "--reset", "-u", "--no-recurse-submodules", s.tree)
+    worktree.run("read-tree", "--reset", "-u", "--no-recurse-submodules", s.tree, offline=offline(place, s))
     _run_hook(place, worktree, "pre-merge-commit" if merging else "pre-commit", (), say)
     file = worktree.git_dir / "MERGE_MSG"
     file.write_text(plan.message, errors="surrogateescape")

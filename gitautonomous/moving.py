@@ -172,7 +172,7 @@ def advance(repository: Repository, branch: str, old: str, new: str, *, reason: 
         return
     options = user_hooks(repository) if hooks else ()
     done = _in_checkout(
-        repository, place, reason, *options, "merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash", "--no-overwrite-ignore",
+        repository, place, reason, not hooks, *options, "merge", "--ff-only", "--quiet", "--no-stat", "--no-autostash", "--no-overwrite-ignore",
         "--no-verify-signatures", new,
     )  # fmt: skip
     _judge(repository, branch, place, new, done)
@@ -187,13 +187,15 @@ def switch(repository: Repository, branch: str, old: str, new: str, *, reason: s
     if repository.resolve(f"refs/heads/{branch}") != old:
         raise AutonomousError(f"{branch} moved meanwhile", "git autonomous list")
     # Not `git reset --keep`: it overwrites what is ignored, whole folders too.
-    done = _in_checkout(repository, place, reason, "checkout", "--no-overwrite-ignore", "--quiet", "-B", branch, new)
+    done = _in_checkout(
+        repository, place, reason, True, "checkout", "--no-overwrite-ignore", "--quiet", "-B", branch, new
+    )
     _judge(repository, branch, place, new, done)
 
 
-def _in_checkout(repository: Repository, place: Checkout, reason: str, *arguments: str) -> Completed:
+def _in_checkout(repository: Repository, place: Checkout, reason: str, offline: bool, *arguments: str) -> Completed:
     extra = {"GIT_REFLOG_ACTION": f"autonomous: {reason}"}
-    return repository.call(*arguments, git_dir=place.git_dir, work_tree=place.path, extra=extra)
+    return repository.call(*arguments, git_dir=place.git_dir, work_tree=place.path, extra=extra, offline=offline)
 
 
 def _judge(repository: Repository, branch: str, place: Checkout, new: str, done: Completed) -> None:

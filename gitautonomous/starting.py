@@ -25,6 +25,7 @@ from .tasks import (
     Result,
     base_of_people,
     make_ready,
+    of_people,
     open_place,
     refuse_nested,
     run,
@@ -176,7 +177,8 @@ def create(
             lock.close()
             raise
     try:
-        return repository.add_worktree(path, place.branch(task.name)), lock
+        people = task.base_commit if of_people(place, task.base) else None
+        return repository.add_worktree(path, place.branch(task.name), people=people), lock
     except BaseException:
         undo(place, task.name, path, commit, lock)
         raise

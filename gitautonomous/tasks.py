@@ -171,9 +171,14 @@ def bases(place: Place, base: str) -> list[str]:
     return [f"refs/heads/{base}", f"refs/remotes/{base}", *remote]
 
 
+def of_people(place: Place, base: str) -> bool:
+    """Whether a base is no branch of a task, here or on a remote."""
+    return f"/{place.settings.branch_prefix}" not in f"/{base}"
+
+
 def base_of_people(place: Place, task: Task) -> bool:
     """Whether the commit that a task starts from is in its base, and that is no branch of a task: a pushed task can name any commit, with files of anybody."""
-    if f"/{place.settings.branch_prefix}" in f"/{task.base}":
+    if not of_people(place, task.base):
         return False
     tips = (place.objects.tip(ref) for ref in bases(place, task.base))
     return any(tip is not None and place.objects.is_ancestor(task.base_commit, tip) for tip in tips)
@@ -431,6 +436,7 @@ def approve_task(place: Place, task: Task, ask: Ask, command: str) -> None:
 def ensure_worktree(place: Place, task: Task, screen: Screen) -> Worktree:
     """The task's worktree, made again where it was moved, deleted or pruned. The task's lock is held."""
     repository, branch = place.repository, place.branch(task.name)
+    people = task.base_commit if base_of_people(place, task) else None
     entry = repository.worktree_of(branch)
     if entry is not None and entry.path.exists():
         if entry.path == repository.main_root:
@@ -440,7 +446,7 @@ def ensure_worktree(place: Place, task: Task, screen: Screen) -> Worktree:
             )
         worktree = Worktree.registered(repository, entry.path)
         worktree.drop_stale_locks()
-        worktree.populate()
+        worktree.populate(people)
         return worktree
     if entry is not None:
         repository.remove_worktree(entry.path)
@@ -458,7 +464,7 @@ def ensure_worktree(place: Place, task: Task, screen: Screen) -> Worktree:
         )
     if os.path.lexists(path):
         raise AutonomousError(f"{path} exists, but is not the worktree of '{task.name}'", f"mv {path} {path}.old")
-    worktree = repository.add_worktree(path, branch)
+    worktree = repository.add_worktree(path, branch, people=people)
     screen.note(f"worktree {path} made" + (" again" if entry is not None else ""))
     return worktree
 
