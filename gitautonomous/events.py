@@ -27,6 +27,8 @@ LONGEST_LINE = 16 << 20
 Phase = Literal["started", "updated", "completed"]
 
 _OUTPUT, _AFTER_OUTPUT = b',"aggregated_output":"', b'","exit_code":'
+_SPACE = " \t\r\n"  # JSON's
+_decode = json.JSONDecoder().raw_decode  # json.loads, which takes care of the space around it, needs half as long again
 _KEPT = 1000  # commands, files and errors that a turn remembers, so that its memory does not grow with the transcript
 _KEPT_TEXT = 4000  # characters of each
 _KEPT_MESSAGE = 65536  # characters of the closing message
@@ -55,55 +57,58 @@ class Usage:
         )
 
 
-@dataclass(frozen=True)
+# The events. One is made for every line of a transcript; a frozen one would take three times as long to make.
+
+
+@dataclass(slots=True)
 class ThreadStarted:
     """The conversation has this id, now and whenever it is resumed."""
 
     thread: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class TurnStarted:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class TurnCompleted:
     usage: Usage | None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class TurnFailed:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Trouble:
     """A failed request. Codex may still get over it: only `TurnFailed` is the end."""
 
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Warned:
     """Something that Codex wants people to know, such as a setting that it ignores."""
 
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Said:
     """A message of the agent; the last one of a turn is its closing message."""
 
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Thought:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Command:
     """A shell command. `exit_code` is None while it runs, and when it was declined."""
 
@@ -115,7 +120,7 @@ class Command:
     status: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class FileChange:
     """Files that a patch changed: (absolute path, "add", "delete" or "update")."""
 
@@ -125,7 +130,7 @@ class FileChange:
     status: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ToolCall:
     """A call of a tool of an MCP server, or of another agent. `error` is empty when it went well."""
 
@@ -136,14 +141,14 @@ class ToolCall:
     error: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Search:
     id: str
     phase: Phase
     query: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Plan:
     """The agent's own to-do list of this turn: (text, done)."""
 
@@ -173,10 +178,11 @@ def parse_object(line: bytes) -> dict[str, Any] | None:
     if len(line) > LONGEST_LINE:
         return None
     try:
-        value = json.loads(line.decode())
+        text = line.decode().strip(_SPACE)
+        value, end = _decode(text)
     except (ValueError, RecursionError):  # not JSON or UTF-8, a number with too many digits; nested too deep
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and end == len(text) else None
 
 
 def without_output(line: bytes) -> bytes:
@@ -210,7 +216,6 @@ def parse_event(line: bytes) -> Event | None:
 
 
 def _item(phase: Phase, item: dict[str, Any]) -> Event | None:
-    name, status = text_of(item, "id"), text_of(item, "status")
     match item.get("type"):
         case "agent_message":
             return Said(text_of(item, "text"))
@@ -221,15 +226,17 @@ def _item(phase: Phase, item: dict[str, Any]) -> Event | None:
         case "command_execution":
             code = item.get("exit_code")
             command, output = shell_text(text_of(item, "command")), text_of(item, "aggregated_output")
-            return Command(name, phase, command, output, code if isinstance(code, int) else None, status)
+            code = code if isinstance(code, int) else None
+            return Command(text_of(item, "id"), phase, command, output, code, text_of(item, "status"))
         case "file_change":
             changes = tuple((text_of(change, "path"), text_of(change, "kind")) for change in _objects(item, "changes"))
-            return FileChange(name, phase, changes, status)
+            return FileChange(text_of(item, "id"), phase, changes, text_of(item, "status"))
         case "mcp_tool_call" | "collab_tool_call":
             tool = ".".join(part for part in (text_of(item, "server"), text_of(item, "tool")) if part)
-            return ToolCall(name, phase, tool, status, text_of(object_of(item, "error"), "message"))
+            error = text_of(object_of(item, "error"), "message")
+            return ToolCall(text_of(item, "id"), phase, tool, text_of(item, "status"), error)
         case "web_search":
-            return Search(name, phase, text_of(item, "query"))
+            return Search(text_of(item, "id"), phase, text_of(item, "query"))
         case "todo_list":
             entries = tuple((text_of(e, "text"), e.get("completed") is True) for e in _objects(item, "items"))
             return Plan(phase, entries)
@@ -285,7 +292,7 @@ def shell_text(command: str) -> str:
     return words[0] if len(words) == 1 else command
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class CommandRun:
     """A command that has ended. `exit_code` is None when it was declined."""
 
@@ -332,10 +339,17 @@ class Turn:
     def feed(self, event: Event, now: float = 0.0) -> None:
         """Take in the next event. `now`: seconds on any steady clock."""
         match event:
-            case ThreadStarted(thread):
-                self.thread = thread
+            case Command():
+                self._command(event, now)
+            case Said(text):
+                self.last_message = text[:_KEPT_MESSAGE]
+                self._did("thinking")
             case TurnStarted() | Thought():
                 self.last_action = "thinking"
+            case FileChange():
+                self._files(event)
+            case ThreadStarted(thread):
+                self.thread = thread
             case TurnCompleted(usage):
                 self.completed, self.usage, self.last_action = True, usage, "done"
             case TurnFailed(message):
@@ -345,13 +359,6 @@ class Turn:
                 self.errors.append(message[:_KEPT_TEXT])
                 self.waiting_network += offline
                 self.last_action = "waiting for the network" if offline else "trying again"
-            case Said(text):
-                self.last_message = text[:_KEPT_MESSAGE]
-                self._did("thinking")
-            case Command():
-                self._command(event, now)
-            case FileChange():
-                self._files(event)
             case ToolCall(id, phase, tool):
                 self._called(id, phase, f"calling {tool}")
             case Search(id, phase, query):
@@ -370,13 +377,13 @@ class Turn:
             self.commands.append(CommandRun(command, event.exit_code))
         else:
             self.open_commands.setdefault(event.id, (command, now))
-        running = self.running_commands()
-        self._did(f"running {running[-1]}" if running else "thinking")
+        running, _ = next(reversed(self.open_commands.values()), ("", 0.0))
+        self._did(f"running {running}" if self.open_commands else "thinking")
 
     def _files(self, event: FileChange) -> None:
-        self._did("editing " + ", ".join(path.rpartition("/")[2] for path, _ in event.changes))
+        self._did("editing " + ", ".join([path.rpartition("/")[2] for path, _ in event.changes]))
         if event.phase == "completed" and event.status != "failed":
-            self.files |= dict(event.changes)
+            self.files.update(event.changes)
             while len(self.files) > _KEPT:
                 del self.files[next(iter(self.files))]
 

@@ -103,6 +103,9 @@ class Screen:
         self._trouble = ""
         self._why = ""
         self._countdown = ""
+        self._facts: list[str] = []  # that are not shown yet
+        self._good = self._styled(self._fit("✓"), show.GREEN)
+        self._bad = self._styled(self._fit("✗"), show.RED)
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +148,9 @@ class Screen:
             self._title += f", {show.count(tokens)} tokens so far"
 
     def event(self, event: Event) -> None:
-        """The agent did something."""
+        """The agent did something; the next tick shows it, so that many at once are one write."""
+        if self._silent:
+            return
         match event:
             case Said(text):
                 self._now("thinking", self._fact("•", text))
@@ -174,20 +179,20 @@ class Screen:
                     *[] if again else [self._fact("!", message, show.YELLOW)],
                 )
             case Warned(message):
-                self._show(self._fact("!", message, show.YELLOW))
+                self._facts.append(self._fact("!", message, show.YELLOW))
             case TurnFailed(message):
                 self._now("failed", self._fact("✗", message, show.RED))
             case TurnCompleted():
                 self._now("done")
 
     def tick(self) -> None:
-        """Time passes: called often, draws when there is something new to see."""
+        """Time passes, or something happened: called often, draws when there is something new to see."""
         self._show()
 
     def note(self, text: str) -> None:
         """Say something of our own, in full."""
-        text = self._fit(show.one_line(text))
-        self._now(text, text)
+        self._action = self._fit(show.one_line(text))
+        self._show(self._action)
 
     def countdown(self, seconds: float, why: str) -> None:
         """Nothing runs for `seconds` from now on. Called often; `why` is said once, unless it is just the delay."""
@@ -216,12 +221,13 @@ class Screen:
 
     def _now(self, action: str, *facts: str) -> None:
         self._action = action
-        self._show(*facts)
+        self._facts += facts
 
     def _began(self, event: Command) -> None:
         if event.id not in self._running:
             self._running[event.id] = (self._line(event.command), self._clock())
-            self._show(*[self._fact("$", event.command)] if self._area is None else [])
+            if self._area is None:
+                self._facts.append(self._fact("$", event.command))
 
     # -- one line each
 
@@ -247,7 +253,7 @@ class Screen:
         """A line about something that went well or did not. The details at its end are not cut off by a long text."""
         end = "".join([f" {self._fit('–')} {self._cut(self._line(detail), 40)}" for detail in details if detail])
         text = self._cut(self._line(text), max(self._columns() - 2 - show.measure(end), 8))
-        return f"{self._styled(self._fit('✓' if good else '✗'), show.GREEN if good else show.RED)} {text}{end}"
+        return f"{self._good if good else self._bad} {text}{end}"
 
     def _fact(self, sign: str, text: str, style: str = "") -> str:
         return f"{self._styled(self._fit(sign), style)} {self._cut(self._line(text), self._columns() - 2)}"
@@ -269,7 +275,8 @@ class Screen:
 
     # -- drawing
 
-    def _show(self, *facts: str) -> None:
+    def _show(self, *more: str) -> None:
+        facts, self._facts = [*self._facts, *more], []
         if self._silent:
             return
         try:

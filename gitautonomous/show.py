@@ -101,7 +101,8 @@ def _replacement(char: str) -> str:
 
 def one_line(text: str) -> str:
     """Foreign text cleaned, on one line, with runs of spaces made one."""
-    return " ".join(clean(text).split())
+    text = clean(text).strip()
+    return " ".join(text.split()) if "  " in text else text
 
 
 def to_ascii(text: str) -> str:

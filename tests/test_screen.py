@@ -170,6 +170,25 @@ def test_colours_can_be_forced_where_there_is_no_terminal() -> None:
     )
 
 
+def test_what_happens_at_once_is_one_write_at_the_next_tick() -> None:
+    written: list[str] = []
+
+    class Pipe(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    with Screen(Pipe(), environ={}) as screen:
+        screen.event(Command("1", "started", "make", "", None, ""))
+        screen.event(Command("1", "completed", "make", "", 0, "completed"))
+        assert written == []
+        screen.tick()
+        assert written == ["$ make\n+ make\n"]
+        screen.event(Said("done"))
+        screen.note("the checks run")
+    assert written[1:] == ["* done\nthe checks run\n"]
+
+
 def test_a_quiet_screen_shows_nothing() -> None:
     stream, clock = PlainStream(), Clock()
     with Screen(stream, quiet=True, environ={"TERM": "xterm"}, clock=clock) as screen:
