@@ -90,6 +90,8 @@ def only(name: list[str]) -> typer.Typer:
         return app
     chosen = copy.copy(app)
     chosen.registered_commands, chosen.registered_groups = commands, groups
+    # No option comes before the name, and to tell that -h is not among those Typer would load pydantic: half of its time.
+    chosen.callback(add_help_option=False)(root)
     return chosen
 
 
