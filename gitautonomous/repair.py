@@ -17,7 +17,7 @@ from .errors import AutonomousError, UsageError
 from .git import ZERO, Entry, SwappedPointer, Worktree
 from .journal import Journal
 from .screen import Screen
-from .tasks import Place, ensure_worktree, put_task, read_task, set_aside_local_files
+from .tasks import Place, ensure_worktree, put_files, read_task, set_aside_local_files
 from .workspace import attic_of, read_history
 
 OUR_LOCK = "git autonomous works here"
@@ -143,6 +143,23 @@ def _readable(folder: Path) -> list[journal.Record]:
         return []
 
 
+def folder_taken_out(case: Case) -> Iterator[Ill]:
+    """A task's own folder that a commit took out comes back as it was before. Such a commit is what `pr` pushes, and somebody may pull it."""
+    place, folder = case.place, f".autonomous/{case.name}"
+    if case.tip is None or place.objects.subtree(place.objects.commit(case.tip).tree, folder) is not None:
+        return
+    newest = place.repository.run("rev-list", "-1", "--first-parent", case.tip, "--", folder).strip()
+    if not newest:
+        return
+    (before, *_) = place.objects.commit(newest).parents
+    paths = place.repository.run("ls-tree", "-r", "-z", "--name-only", before, "--", f"{folder}/").split("\0")
+    files = {path: content for path in paths if (content := place.objects.read(before, path)) is not None}
+    yield Ill(
+        f"{folder} was taken out by {newest[:10]} and is back as it was before, by a commit of yours",
+        lambda: put_files(place, case.name, files, f"{case.name}: {folder} as it was in {before[:10]}\n"),
+    )
+
+
 def broken_description(case: Case) -> Iterator[Ill]:
     """A task.toml that cannot be read gets the content of the newest commit where it could be."""
     if case.tip is None:
@@ -153,7 +170,12 @@ def broken_description(case: Case) -> Iterator[Ill]:
         commit, content = _last_description(case)
         yield Ill(
             f"task.toml could not be read and is again as it was in {commit[:10]}, by a commit of yours",
-            lambda: put_task(case.place, case.name, content, f"{case.name}: task.toml as it was in {commit[:10]}\n"),
+            lambda: put_files(
+                case.place,
+                case.name,
+                {f".autonomous/{case.name}/task.toml": content},
+                f"{case.name}: task.toml as it was in {commit[:10]}\n",
+            ),
         )
 
 
@@ -270,7 +292,7 @@ def _at_rest(folder: Path) -> bool:
 
 
 ILLS: tuple[Callable[[Case], Iterator[Ill]], ...] = (
-    half_made, lost_branch, broken_description, damaged_journal, lost_worktree, swapped_pointer, left_locks,
+    half_made, lost_branch, folder_taken_out, broken_description, damaged_journal, lost_worktree, swapped_pointer, left_locks,
 )  # fmt: skip
 
 

@@ -373,6 +373,11 @@ def read_task(place: Place, name: str) -> Task:
     tip = place.objects.tip(place.ref(known_task(place, name)))
     content = place.objects.read(tip, f".autonomous/{name}/task.toml") if tip else None
     if content is None:
+        if tip and place.repository.call("rev-list", "-1", tip, "--", f".autonomous/{name}").stdout:
+            raise AutonomousError(
+                f"a commit on {place.branch(name)} took .autonomous/{name} out, as the one does that a pull request has",
+                "git autonomous doctor --repair",
+            )
         raise AutonomousError(
             f"the branch {place.branch(name)} has no .autonomous/{name}/task.toml, so it is not a task",
             "git autonomous list",
@@ -403,19 +408,20 @@ def apply_options(place: Place, task: Task, options: Options) -> Task:
     if new == task:
         return task
     place.approvals.approve(place.repository.common_dir, model.approval_text(new))
-    put_task(place, task.name, model.write_task(new).encode(), f"{task.name}: options changed\n")
+    put_files(place, task.name, {task.file: model.write_task(new).encode()}, f"{task.name}: options changed\n")
     return new
 
 
-def put_task(place: Place, name: str, content: bytes, message: str) -> None:
-    """Give a task this task.toml, by a commit of the user's own, and in its worktree too."""
-    tip, path = place.tip(name), f".autonomous/{name}/task.toml"
-    tree = place.objects.with_files(place.objects.commit(tip).tree, {path: content})
+def put_files(place: Place, name: str, files: Mapping[str, bytes], message: str) -> None:
+    """Put files (path: content) into a task's branch, by a commit of the user's own, and into its worktree too."""
+    tip = place.tip(name)
+    tree = place.objects.with_files(place.objects.commit(tip).tree, files)
     place.objects.write_commit(place.ref(name), message, tree, [tip], identity=place.repository.identity())
     entry = place.repository.worktree_of(place.branch(name))
     if entry is not None and entry.path.exists():
-        Worktree.registered(place.repository, entry.path).set_entries({path: content})
-        hostile.write(entry.path, path, content, attic=place.repository.make_state_dir("attic"))
+        Worktree.registered(place.repository, entry.path).set_entries(files)
+        for path, content in files.items():
+            hostile.write(entry.path, path, content, attic=place.repository.make_state_dir("attic"))
 
 
 def approve_task(place: Place, task: Task, ask: Ask, command: str) -> None:

@@ -150,6 +150,25 @@ def test_a_task_toml_that_was_broken_is_put_back_by_a_commit_and_the_broken_one_
     assert list(world.finish()) == []
 
 
+def test_the_commit_of_a_pull_request_that_somebody_pulled_is_mended(world: World, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "remote")
+    git(world.repository, "remote", "add", "origin", str(tmp_path / "remote"))
+    git(world.repository, "push", "--quiet", "origin", "main")
+    assert world.run("pr", "--force", "half of it", "todo").status == 0
+    before = git(world.repository, "rev-parse", f"{world.branch}:.autonomous")
+    git(world.worktree, "pull", "--quiet", "origin", world.branch)
+    top = git(world.repository, "rev-parse", "--short=10", world.branch)
+    ended = world.run(*RESUME)
+    why = f"a commit on {world.branch} took .autonomous/todo out, as the one does that a pull request has"
+    assert (ended.status, ended.err) == (1, f"error: {why}\nhint: git autonomous doctor --repair\n")
+    done = f"todo: .autonomous/todo was taken out by {top} and is back as it was before, by a commit of yours"
+    assert repaired(world) == [(True, done)]
+    assert git(world.repository, "rev-parse", f"{world.branch}:.autonomous") == before
+    assert git(world.worktree, "status", "--porcelain") == ""
+    assert world.run("pr", "--force", "half of it", "todo").status == 0
+    assert list(world.finish()) == []
+
+
 @pytest.mark.parametrize("journal", ["with its journal", "without its journal"])
 def test_a_branch_that_was_deleted_under_its_worktree_is_made_again(world: World, journal: str) -> None:
     tip = git(world.repository, "rev-parse", world.branch)
