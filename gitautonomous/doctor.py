@@ -87,7 +87,7 @@ def preflight(
 
 def refuse_unsupported(repository: Repository) -> None:
     """Raise AutonomousError for a repository in a form that cannot be worked on, before libgit2 says so in its own words."""
-    finding = _format(repository.config())
+    finding = _format(repository.configured)
     if finding:
         raise AutonomousError(finding.message, finding.hint)
 
@@ -285,7 +285,7 @@ def _sandbox(engine: Codex, repository: Repository | None, *, quick: bool) -> Fi
 
 def _repository(repository: Repository, settings: Settings) -> Iterator[Finding]:
     yield _identity(repository)
-    unsupported = _format(repository.config())
+    unsupported = _format(repository.configured)
     yield unsupported or Finding("repository", True, f"repository {repository.common_dir}")
     if not unsupported:
         yield from _project_settings(repository)
@@ -317,13 +317,13 @@ def _circumstances(repository: Repository) -> Iterator[Finding]:
 def _settings(repository: Repository, environ: Mapping[str, str]) -> Settings:
     content = None
     head = repository.resolve("HEAD")
-    if head is not None and _format(repository.config()) is None:
+    if head is not None and _format(repository.configured) is None:
         content = Objects(repository.common_dir).read(head, config.TOML_NAME)
     approvals = config.Approvals(config.state_directory(environ) / "approvals.json")
     return config.load(
         flags={},
         environ=environ,
-        git_config=repository.config(),
+        git_config=repository.configured,
         base_toml=content,
         approved=lambda text: approvals.approved(repository.common_dir, text),
         place=lambda *setting: origins.place(repository, *setting),

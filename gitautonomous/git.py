@@ -11,8 +11,8 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,9 @@ from .errors import AutonomousError, UsageError
 from .nested import Listing
 
 MINIMUM_GIT = (2, 39)
+
+OUR_LOCK = "git autonomous works here"
+"""The reason that the lock of a worktree gives while a runner works in it."""
 
 # What git may be told to run by configuration that a repository can carry; none of it is wanted in our own commands.
 QUIET = (
@@ -98,11 +101,12 @@ class Repository:
         """
         git = find_git()
         environment = dict(os.environ if environ is None else environ)
-        base = [git, "rev-parse", "--path-format=absolute"]
-        done = process.run(
-            [*base, "--git-common-dir", "--git-dir", "--is-inside-work-tree"], cwd=directory, env=environment
-        )
-        if done.returncode:
+        asked = ("--git-common-dir", "--git-dir", "--is-inside-work-tree")
+        inside = ("--show-toplevel", "--show-superproject-working-tree")  # outside of a worktree git stops at these
+        command = [git, "rev-parse", "--path-format=absolute", *asked, *inside]
+        done = process.run(command, cwd=directory, env=environment)
+        answers = text(done.stdout).splitlines()
+        if len(answers) < len(asked):
             reason = text(done.stderr).strip().splitlines()
             if reason and "not a git repository" not in reason[0]:
                 advice = next((line.strip() for line in reason if line.startswith("\t")), "cd ..    # then try again")
@@ -111,16 +115,9 @@ class Repository:
                 "not a git repository (or any of the parent directories)",
                 "git init && git commit --allow-empty -m 'First commit'",
             )
-        common, git_dir, inside = text(done.stdout).splitlines()
-        toplevel = superproject = None
-        if inside == "true":
-            done = process.run(
-                [*base, "--show-toplevel", "--show-superproject-working-tree"], cwd=directory, env=environment
-            )
-            paths = text(done.stdout).splitlines()
-            toplevel = Path(paths[0]) if paths else None
-            superproject = Path(paths[1]) if len(paths) > 1 else None
-        return Repository(git, Path(common).resolve(), Path(git_dir).resolve(), toplevel, superproject)
+        common, git_dir = (Path(answer).resolve() for answer in answers[:2])
+        toplevel, superproject, *_ = (*map(Path, answers[len(asked) :]), None, None)
+        return Repository(git, common, git_dir, toplevel, superproject)
 
     # -- running git ---------------------------------------------------------------------------------------------------------------------------
 
@@ -187,8 +184,17 @@ class Repository:
         """Every configured value as (scope, key, value), lowest precedence first."""
         return parse_config(self.call("config", *CONFIG, git_dir=self.git_dir).stdout)
 
+    @cached_property
+    def configured(self) -> list[tuple[str, str, str]]:
+        """`config` as it was when a command first asked: for what is settled before anything of an agent's runs."""
+        return self.config()
+
     def identity(self) -> str:
         """`Name <mail>` of the user as git resolves it. Raises AutonomousError with git's hint."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> str:
         done = self.call(
             "var",
             "GIT_COMMITTER_IDENT",
@@ -220,11 +226,10 @@ class Repository:
                 )
         return entries
 
-    @cached_property
+    @property
     def main_root(self) -> Path:
-        """The main worktree, or the bare repository itself: what Codex keys its trust on."""
-        entries = self.worktrees()
-        return entries[0].path if entries else self.common_dir
+        """The main worktree, or the bare repository itself, by git's own rule (see `git worktree list`): what Codex keys its trust on."""
+        return self.common_dir.parent if self.common_dir.name == ".git" else self.common_dir
 
     @cached_property
     def is_bare(self) -> bool:
@@ -242,6 +247,17 @@ class Repository:
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", git_dir=self.git_dir
         )
         return text(done.stdout).strip() if done.returncode == 0 else None
+
+    def full_name(self, revision: str) -> str:
+        """The full name of the ref that a revision names (HEAD: the branch that it is on), empty where it names none."""
+        command = ("rev-parse", "--symbolic-full-name", "--end-of-options", revision)
+        names = text(self.call(*command, git_dir=self.git_dir).stdout).split()
+        return names[-1] if names and names[-1].startswith("refs/") else ""
+
+    def blob(self, commit: str, path: str) -> bytes | None:
+        """The content of a file in a commit, None where there is none."""
+        done = self.call("cat-file", "blob", f"{commit}:{path}")
+        return done.stdout if done.returncode == 0 else None
 
     def dirty(self) -> bool:
         """Whether the user's own checkout has uncommitted changes (untracked files count). Read-only: takes no lock, refreshes nothing."""
@@ -321,6 +337,8 @@ class Repository:
 
     def _forget(self, path: Path) -> None:
         """Unregister this worktree and no other: one that is missing may lie on a drive that is not there at the moment. Registered or not, there or not."""
+        if Worktree.admin_dir(self, path) is None:
+            return
         self.call("worktree", "unlock", "--", str(path))
         self.call("worktree", "remove", "--force", "--force", "--", str(path))
 
@@ -329,7 +347,7 @@ class Repository:
 
         `worktree`: where the agent's files are, whose names count then too.
         """
-        for _, key, value in self.config():
+        for _, key, value in self.configured if worktree is None else self.config():
             if filters.runs_commands(key) and (word := filters.unsafe_word(value, worktree)):
                 name = os.path.basename(word)
                 better = value.replace(word, shutil.which(name) or f"/absolute/path/to/{name}")
@@ -375,6 +393,14 @@ class Worktree:
     @staticmethod
     def registered(repository: Repository, path: Path) -> Worktree:
         """The worktree registered for `path`. Raises AutonomousError where git knows none."""
+        git_dir = Worktree.admin_dir(repository, path)
+        if git_dir is None:
+            raise AutonomousError(f"git knows no worktree at {path}", "git worktree list")
+        return Worktree(repository, Path(path), git_dir)
+
+    @staticmethod
+    def admin_dir(repository: Repository, path: Path) -> Path | None:
+        """The git dir of the worktree registered for `path`, whether the worktree is there or not; None where git knows none."""
         wanted = os.path.realpath(path)
         admin = repository.common_dir / "worktrees"
         for folder in sorted(admin.iterdir()) if admin.is_dir() else ():
@@ -384,8 +410,8 @@ class Worktree:
                 continue
             target = pointer if os.path.isabs(pointer) else os.path.join(folder, pointer)
             if os.path.realpath(os.path.dirname(target)) == wanted:
-                return Worktree(repository, Path(path), folder)
-        raise AutonomousError(f"git knows no worktree at {path}", "git worktree list")
+                return folder
+        return None
 
     def call(self, *arguments: str, **options: object) -> process.Completed:
         return self.repository.call(*arguments, **{**self._options, **options})  # type: ignore[arg-type]
@@ -402,6 +428,19 @@ class Worktree:
         """There once the worktree was made ready for work. It goes with the worktree's registration."""
         return self.git_dir / "autonomous-ready"
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Locked as by `git worktree lock`, so that no `prune` or `remove` takes it away. A lock of somebody else's stays as it is."""
+        lock = self.git_dir / "locked"
+        ours = not lock.exists() or lock.read_text().strip() == OUR_LOCK
+        if ours:
+            lock.write_text(OUR_LOCK + "\n")
+        try:
+            yield
+        finally:
+            if ours:
+                lock.unlink(missing_ok=True)
+
     def populate(self, people: str | None = None) -> None:
         """Fill a worktree that was added without a checkout; nothing to do where an index exists already.
 
@@ -417,9 +456,6 @@ class Worktree:
                 "-c", f"checkout.workers={os.cpu_count() or 1}", "reset", "--quiet", "--hard", "--no-recurse-submodules",
                 offline=people is None or self._lfs_differs(people),
             )  # fmt: skip
-            sparse = self.call("config", "--type=bool", "--get", "core.sparseCheckout")
-            if sparse.stdout.strip() == b"true":  # the list and the notes are there, however little else is
-                self.run("sparse-checkout", "add", ".autonomous")
             sparse = self.call("config", "--type=bool", "--get", "core.sparseCheckout")
             if sparse.stdout.strip() == b"true":  # the list and the notes are there, however little else is
                 self.run("sparse-checkout", "add", ".autonomous")

@@ -14,14 +14,11 @@ from pathlib import Path
 from . import backup, hostile, journal, model, stopping
 from .doctor import Finding
 from .errors import AutonomousError, UsageError
-from .git import ZERO, Entry, SwappedPointer, Worktree
+from .git import OUR_LOCK, ZERO, Entry, SwappedPointer, Worktree
 from .journal import Journal
 from .screen import Screen
 from .tasks import Place, ensure_worktree, put_files, read_task, set_aside_local_files
 from .workspace import attic_of, read_history
-
-OUR_LOCK = "git autonomous works here"
-"""How a worktree says why it is locked while a runner works."""
 
 
 @dataclass(frozen=True)

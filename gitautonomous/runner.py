@@ -81,15 +81,18 @@ class Runner:
         resume_last: bool,
         signs: Signs,
         account: Account,
+        untouched: bool = False,
         eager: bool = True,
         detached: bool = False,
         publish: Publish | None = None,
     ) -> None:
+        """`untouched`: the worktree was filled a moment ago and nothing ran in it since."""
         self.workspace = workspace
         self.limits = limits
         self.screen = screen
         self.lock = lock
         self.resume_last = resume_last
+        self.untouched = untouched
         self.detached = detached
         self.publish = publish
         self.waiting = Waiting(
@@ -130,7 +133,7 @@ class Runner:
                         return None
                     self.screen = Screen(sys.stderr)
                 self.me = stopping.sign(lock)
-                with self._signals(), self._kept_worktree():
+                with self._signals(), self.workspace.worktree.kept():
                     return self._to_the_end(records)
         finally:
             # Without the lock: what a person lets run then may well merge the task.
@@ -177,7 +180,9 @@ class Runner:
         if self.resume_last and self.thread is None:
             self.thread = self._last_thread(records)
         while True:
-            self._commit_by_hand()
+            if not self.untouched:
+                self._commit_by_hand()
+            self.untouched = False
             step = model.decide(self._assess(), self.limits)
             if not step.go:
                 return step
@@ -660,18 +665,6 @@ class Runner:
             yield descriptor
         finally:
             os.close(descriptor)
-
-    @contextmanager
-    def _kept_worktree(self) -> Iterator[None]:
-        """Locked against `git worktree prune` and `remove` while a runner works."""
-        path, repository = str(self.workspace.worktree.path), self.workspace.repository
-        with repository.lock():
-            repository.call("worktree", "lock", "--reason", "git autonomous works here", "--", path)
-        try:
-            yield
-        finally:
-            with repository.lock():
-                repository.call("worktree", "unlock", "--", path)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -51,6 +52,9 @@ def start(
     place = open_place(request.flags, ask, base=base or "HEAD")
     refuse_nested(place)
     repository = place.repository
+    uncommitted: list[bool] = []  # git looks through a large checkout while the rest goes on
+    look = threading.Thread(target=lambda: uncommitted.append(repository.dirty()), daemon=True)
+    look.start()
     base_name, base_commit = resolve_base(repository, base)
     wanted = slug = name or model.slug(goal, datetime.now())
     git.check_branch_name(repository, place.branch(wanted))
@@ -65,10 +69,6 @@ def start(
             raise NameTaken(name)
         else:
             wanted = model.free_name(wanted, taken)
-    if repository.dirty():
-        screen.note(
-            f"your uncommitted changes are not part of the task: it starts from {base_name} ({base_commit[:10]})"
-        )
     task = Task(
         name=wanted,
         goal=goal,
@@ -77,7 +77,8 @@ def start(
         created=model.iso(time.time()),
         options=options_of(place.settings, request),
     )
-    place.approvals.approve(repository.common_dir, model.approval_text(task))
+    if text := model.approval_text(task):
+        place.approvals.approve(repository.common_dir, text)
     while True:
         try:
             worktree, lock = create(place, task)
@@ -88,10 +89,16 @@ def start(
             task = replace(task, name=model.free_name(slug, place.names()))
     with lock:
         screen.note(f"task {task.name}: branch {place.branch(task.name)}, worktree {worktree.path}")
+        look.join()
+        if any(uncommitted):
+            screen.note(
+                f"your uncommitted changes are not part of the task: it starts from {base_name} ({base_commit[:10]})"
+            )
         peoples = base_of_people(place, task)
         make_ready(place, task, worktree, screen, None if peoples else engine, copy=peoples)
         workspace = workspace_of(place, task, worktree, engine)
-        return Result(place, task.name, run(workspace, request, screen, lock))
+        untouched = not place.settings.setup
+        return Result(place, task.name, run(workspace, request, screen, lock, untouched=untouched))
 
 
 def resolve_base(repository: Repository, base: str | None) -> tuple[str, str]:
@@ -102,13 +109,10 @@ def resolve_base(repository: Repository, base: str | None) -> tuple[str, str]:
             raise AutonomousError(
                 f"there is no branch or commit '{model.one_line(base, 80)}' to start from", "git branch --all"
             )
-        full = repository.call(
-            "rev-parse", "--symbolic-full-name", "--end-of-options", base, git_dir=repository.git_dir
-        )
-        name = git.text(full.stdout).strip().splitlines()[-1:] or [""]
+        full = repository.full_name(base)
         for prefix in ("refs/heads/", "refs/remotes/"):
-            if name[0].startswith(prefix):
-                return name[0].removeprefix(prefix), commit
+            if full.startswith(prefix):
+                return full.removeprefix(prefix), commit
         raise AutonomousError(
             f"'{base}' is not a branch, so nothing could be merged into it later",
             f'git branch my-base {base} && git autonomous start --base my-base "GOAL"',

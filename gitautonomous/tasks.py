@@ -118,14 +118,14 @@ def open_place(flags: Mapping[str, object], ask: Ask | None, *, base: str = "HEA
 
 def settled(repository: Repository, objects: Objects, flags: Mapping[str, object], ask: Ask | None, base: str) -> Place:
     """A repository that is open already with the settings that hold for what starts from `base`; as `open_place` otherwise."""
-    content = base_settings.read(repository, base)
+    content = base_settings.read(repository, base, objects.read)
     approvals = Approvals(config.state_directory(os.environ) / "approvals.json")
 
     def load() -> config.Loaded:
         return config.load(
             flags=flags,
             environ=os.environ,
-            git_config=repository.config(),
+            git_config=repository.configured,
             base_toml=content,
             approved=lambda text: approvals.approved(repository.common_dir, text),
             place=lambda *setting: origins.place(repository, *setting),
@@ -497,9 +497,15 @@ def with_absolute_paths(workspace: Workspace) -> Workspace:
 
 
 def run(
-    workspace: Workspace, request: Request, screen: Screen, lock: Held, publish: Publish | None = None
+    workspace: Workspace,
+    request: Request,
+    screen: Screen,
+    lock: Held,
+    publish: Publish | None = None,
+    *,
+    untouched: bool = False,
 ) -> Next | None:
-    """Run sessions until there is a reason to stop, with the task's lock. None: a detached runner took over."""
+    """Run sessions until there is a reason to stop, with the task's lock. None: a detached runner took over. `publish`, `untouched`: as in Runner."""
     if request.detach:
         workspace = with_absolute_paths(workspace)
     options, settings = workspace.task.options, workspace.settings
@@ -521,6 +527,7 @@ def run(
         lock,
         delay=workspace.settings.delay,
         resume_last=request.resume_last,
+        untouched=untouched,
         signs=Signs(sys.stderr, bell=settings.bell and not request.quiet, title=settings.title and not request.quiet),
         account=Account(config.state_directory(os.environ), codex.home()),
         eager=not request.patient,
