@@ -26,7 +26,19 @@ GIT_CONFIG = """\
 [init]
 \tdefaultBranch = main
 """
-SEALED_OFF = ("GIT_", "XDG_", "CODEX_", "OPENAI_", "LC_", "NO_COLOR", "CLICOLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+SEALED_OFF = (
+    "GIT_",
+    "XDG_",
+    "CODEX_",
+    "OPENAI_",
+    "LC_",
+    "PYTHON",
+    "NO_COLOR",
+    "CLICOLOR",
+    "FORCE_COLOR",
+    "COLUMNS",
+    "LINES",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @contextmanager
 def sealed(folder: Path) -> Iterator[None]:
-    """An environment with an empty home in `folder`. Nothing of the developer's git, Codex or terminal settings is seen in it.
+    """An environment with an empty home in `folder`. Nothing of the developer's git, Codex, Python or terminal settings is seen in it.
 
     The time zone has summer time and is not UTC, so that a mix-up of local time and UTC shows.
     """
