@@ -423,3 +423,15 @@ def test_a_lock_on_its_branch_that_a_killed_start_left_does_not_stop_the_next_on
     lock.parent.mkdir()
     lock.touch()
     assert list(world.finish()) == []
+
+
+def test_a_worktree_is_locked_while_a_runner_works_and_a_lock_of_the_users_stays(world: World) -> None:
+    seen = world.area / "seen"
+    world.environment["STANDIN_WORK"] = f"git -C {world.repository} worktree list --porcelain >> {seen}; {WORK}"
+    world.run(*ONE)
+    assert "\nlocked git autonomous works here\n" in seen.read_text()
+    listed = ("worktree", "list", "--porcelain")
+    assert "locked" not in git(world.repository, *listed)
+    git(world.repository, "worktree", "lock", "--reason", "mine", str(world.worktree))
+    assert list(world.finish()) == []
+    assert git(world.repository, *listed).endswith("\nlocked mine")
