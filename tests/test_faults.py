@@ -434,4 +434,4 @@ def test_a_worktree_is_locked_while_a_runner_works_and_a_lock_of_the_users_stays
     assert "locked" not in git(world.repository, *listed)
     git(world.repository, "worktree", "lock", "--reason", "mine", str(world.worktree))
     assert list(world.finish()) == []
-    assert git(world.repository, *listed).endswith("\nlocked mine")
+    assert git(world.repository, *listed).strip().endswith("\nlocked mine")
