@@ -190,8 +190,11 @@ def without_output(line: bytes) -> bytes:
 
     Neither place that is looked for can stand inside a JSON string, where each quote has a backslash before it.
     """
-    begin, end = line.find(_OUTPUT) + len(_OUTPUT), line.rfind(_AFTER_OUTPUT)
-    return line[:begin] + line[end:] if len(_OUTPUT) <= begin < end else line
+    found = line.find(_OUTPUT)
+    if found < 0:
+        return line
+    begin, end = found + len(_OUTPUT), line.rfind(_AFTER_OUTPUT)
+    return line[:begin] + line[end:] if begin < end else line
 
 
 def parse_event(line: bytes) -> Event | None:
@@ -200,6 +203,12 @@ def parse_event(line: bytes) -> Event | None:
     if raw is None:
         return None
     match raw.get("type"):
+        case "item.completed":
+            return _item("completed", object_of(raw, "item"))
+        case "item.started":
+            return _item("started", object_of(raw, "item"))
+        case "item.updated":
+            return _item("updated", object_of(raw, "item"))
         case "thread.started":
             return ThreadStarted(text_of(raw, "thread_id"))
         case "turn.started":
@@ -210,8 +219,6 @@ def parse_event(line: bytes) -> Event | None:
             return TurnFailed(text_of(object_of(raw, "error"), "message"))
         case "error":
             return Trouble(text_of(raw, "message"))
-        case "item.started" | "item.updated" | "item.completed" as kind:
-            return _item(kind.removeprefix("item."), object_of(raw, "item"))
     return None
 
 
@@ -229,7 +236,7 @@ def _item(phase: Phase, item: dict[str, Any]) -> Event | None:
             code = code if isinstance(code, int) else None
             return Command(text_of(item, "id"), phase, command, output, code, text_of(item, "status"))
         case "file_change":
-            changes = tuple((text_of(change, "path"), text_of(change, "kind")) for change in _objects(item, "changes"))
+            changes = tuple([(text_of(c, "path"), text_of(c, "kind")) for c in _objects(item, "changes")])
             return FileChange(text_of(item, "id"), phase, changes, text_of(item, "status"))
         case "mcp_tool_call" | "collab_tool_call":
             tool = ".".join(part for part in (text_of(item, "server"), text_of(item, "tool")) if part)

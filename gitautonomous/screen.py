@@ -7,6 +7,7 @@ can no longer be written to makes it silent. Foreign text is cleaned by show.py,
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ PLAIN_COLUMNS = 200
 _KEPT = 1000  # characters of a text that are looked at: more than any terminal's line
 _MOST_FILES = 20  # of one change that are shown
 _DELAY = "next session"
+_GONE = (errno.EIO, errno.EPIPE)  # a terminal, a pipe that nobody reads
 
 
 class LiveArea:
@@ -240,10 +242,10 @@ class Screen:
 
     def _changed(self, event: FileChange) -> list[str]:
         good, more = event.status != "failed", len(event.changes) - _MOST_FILES
-        lines = [
-            self._result(good, f"{show.CHANGED.get(kind, kind) if good else 'could not change'} {self._path(path)}")
-            for path, kind in event.changes[:_MOST_FILES]
-        ]
+        lines = []
+        for path, kind in event.changes[:_MOST_FILES]:
+            what = show.CHANGED.get(kind, kind) if good else "could not change"
+            lines.append(self._result(good, f"{what} {path.removeprefix(self._root)}"))
         return [*lines, self._result(good, f"and {more} files more")] if more > 0 else lines
 
     def _path(self, path: str) -> str:
@@ -286,8 +288,13 @@ class Screen:
             elif facts:
                 self._stream.write("".join([fact + "\n" for fact in facts]))
                 self._stream.flush()
-        except (OSError, ValueError):  # the terminal is gone, or the stream is closed
+        except ValueError:  # the stream is closed
             self._silent = True
+        except OSError as error:
+            self._silent = True
+            if error.errno in _GONE:
+                # What is still in the stream's buffer would fail once more at our exit, and be its status.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def _live(self, columns: int) -> list[str]:
         """The lines of the live area: up to three during a session, one in a countdown, else none."""

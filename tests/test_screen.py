@@ -492,6 +492,19 @@ def test_a_terminal_that_goes_away_does_not_stop_the_task() -> None:
         assert shown.finish() == 0
 
 
+def test_a_pipe_that_nobody_reads_any_more_is_no_failure() -> None:
+    program = (
+        "import sys; from gitautonomous.screen import Screen\nwith Screen(sys.stderr) as screen:\n"
+        "    sys.stdin.read(); screen.note('hello')"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stderr=pipe) as process:
+        assert process.stdin is not None and process.stderr is not None
+        process.stderr.close()
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
 @pytest.mark.parametrize("columns", [1, 5, 12])
 def test_a_tiny_terminal_is_no_reason_to_fail(columns: int) -> None:
     with child(columns) as shown:
