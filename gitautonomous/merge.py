@@ -41,8 +41,8 @@ from .model import Task, one_line
 from .moving import Checkout
 from .removal import Say
 from .runs import Change, Hazard
-from .tasks import Ask, Place, approve_task, bases, known_task, listed, look_up, of_people, read_task
-from .workspace import Workspace, remove_tree
+from .tasks import Ask, Place, approve_task, bases, known_task, listed, look_up, of_people, read_task, workspace_of
+from .workspace import remove_tree
 
 MERGE, SQUASH, REBASE, FF_ONLY = "merge", "squash", "rebase", "ff-only"
 TEMPORARY = ".merge-"
@@ -483,17 +483,7 @@ def engine_for_checks(place: Place, task: Task, ask: Ask) -> codex.Codex | None:
 def run_checks(place: Place, plan: Plan, wish: Wish, worktree: Worktree, engine: codex.Codex, say: Say) -> None:
     """Run the task's checks on what the worktree holds, in the agent's own sandbox. Raises NeedsPerson when one fails, unless the merge is forced."""
     task = plan.situation.task
-    workspace = Workspace(
-        repository=place.repository,
-        objects=place.objects,
-        task=task,
-        branch=place.branch(task.name),
-        worktree=worktree,
-        settings=place.settings,
-        codex=engine,
-        identity=place.repository.identity(),
-        approvals=place.approvals,
-    )
+    workspace = workspace_of(place, task, worktree, engine)
     results = checks.run_checks(workspace, lambda command: say(f"check: {command}"), lambda: False) or ()
     failed = next((result for result in results if not result.passed), None)
     if failed is None:

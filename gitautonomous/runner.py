@@ -133,7 +133,8 @@ class Runner:
                         return None
                     self.screen = Screen(sys.stderr)
                 self.me = stopping.sign(lock)
-                with self._signals(), self.workspace.worktree.kept():
+                # The first signal ends the session cleanly, a second one Codex at once.
+                with signals.heard(self._hear, lambda _: process.kill_children()), self.workspace.worktree.kept():
                     return self._to_the_end(records)
         finally:
             # Without the lock: what a person lets run then may well merge the task.
@@ -666,15 +667,8 @@ class Runner:
         finally:
             os.close(descriptor)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first signal ends the session cleanly, a second one ends Codex at once (codex.supervise sees it too)."""
-
-        def told(number: int) -> None:
-            self.signal = number
-
-        with signals.heard(told, lambda _: process.kill_children()):
-            yield
+    def _hear(self, number: int) -> None:
+        self.signal = number
 
 
 def check_templates(templates: str | None) -> None:

@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -391,7 +391,7 @@ class Job:
     def run(self) -> Result:
         """Run the task's sessions and let go of its lease. Raises Interrupted when told to stop, Lost and BranchMoved with what is kept here, AutonomousError."""
         place = self.place = replace(self.place, approvals=Sanctioned(self.place.settings))
-        with self._signals():
+        with signals.heard(self._hear, lambda _: process.kill_children()):
             try:
                 self._bring_here()
                 self._push()
@@ -557,10 +557,5 @@ class Job:
         if record is not None and record.tip == self.place.objects.tip(self.place.ref(self.task)):
             self._set_aside(record.tip)
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def told(number: int) -> None:
-            self.signal = number
-
-        with signals.heard(told, lambda _: process.kill_children()):
-            yield
+    def _hear(self, number: int) -> None:
+        self.signal = number
