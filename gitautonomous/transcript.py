@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 
 from . import show
@@ -108,28 +109,22 @@ def chunks(path: Path, growing: Callable[[], bool]) -> Iterator[bytes]:
 
 
 def split(pieces: Iterable[bytes]) -> Iterator[bytes | int]:
-    """The lines of a stream of bytes; of a line longer than LONGEST_LINE only its length."""
+    """The lines of a stream of bytes, with their ends; of a line longer than LONGEST_LINE only its length."""
     part = bytearray()
     length = 0
     for piece in pieces:
-        *complete, rest = piece.split(b"\n")
-        for end in complete:
-            length += len(end)
+        for line in BytesIO(piece):
+            length += len(line)
             if length <= LONGEST_LINE:
-                yield bytes(part) + end
+                part += line
             else:
-                yield length
-            part.clear()
-            length = 0
-        length += len(rest)
-        if length <= LONGEST_LINE:
-            part += rest
-        else:
-            part.clear()
-    if length > LONGEST_LINE:
-        yield length
-    elif part:
-        yield bytes(part)
+                part.clear()
+            if line.endswith(b"\n"):
+                yield bytes(part) if part else length
+                part.clear()
+                length = 0
+    if length:
+        yield bytes(part) if part else length
 
 
 class Rendering:

@@ -238,8 +238,8 @@ def test_lines_that_are_no_events_are_passed_over_and_huge_ones_are_mentioned(tm
 @given(st.binary(max_size=60).map(lambda data: data.replace(b"x", b"\n")), st.integers(1, 7))
 def test_lines_are_split_alike_whatever_the_pieces(data: bytes, size: int) -> None:
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
-    whole = data.split(b"\n")
-    assert list(split(pieces)) == whole[:-1] + [line for line in whole[-1:] if line]
+    *whole, rest = data.split(b"\n")
+    assert list(split(pieces)) == [line + b"\n" for line in whole] + ([rest] if rest else [])
 
 
 def test_memory_stays_flat_however_long_the_transcript_and_its_lines_are(tmp_path: Path) -> None:
