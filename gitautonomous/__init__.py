@@ -29,7 +29,7 @@ engine (Codex: found, called, followed, understood, shown): supervision, rollout
     transcript, events, scripted
 git (repositories, trees and merges): lease, base_settings, origins, absorbed, replay, moving, hazards, patch, pager, threeway, trees, git,
     objects, nested, filters
-values (pure: values in, values out): listing, conflicts, tracking, listform, checklist, markdown, model, runs,
+values (pure: values in, values out): listing, outside, conflicts, tracking, listform, checklist, markdown, model, runs,
     toml, config, resources
 ground: show, process, signals, hostile, locks, states, trusted, errors
 """

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import time
 
-from . import conflicts, locks, states, trusted
+from . import conflicts, locks, outside, states, trusted
 
 FORMAT = "%(refname)%00%(objectname)%00%(raw)%00%00"
 NO_COMMIT = "0" * 40
+NO_WORD = (None, None, None)
+"""What `local_word` tells of a task that never ran on this machine."""
 ANCESTORS = 512
 """How many commits of a person above the last session's are looked through for its summary."""
 
@@ -138,23 +140,23 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
             continue
         header, _, message = content.partition("\n\n")
         task: Fields = {"name": name, "branch": ref[11:], "worktree": checked_out.get(ref), "tip": tip}
-        task["updated"] = time_of(header)
+        task["updated"], again = written(header)
         summary = states.trailers(message)
         if summary.get(states.TRAILER_TASK) == name:
             add_summary(task, summary)
-            if is_amended(header):
+            if again:
                 amended.append(task)
         else:
             by_person.append((task, header))
         found.append(task)
     if by_person or amended:
         read_tips(git, by_person, amended)
-    asked = ask_outside(git, found)
+    asked = outside.Question(git, finished_tips(common_dir, found))
     local = local_tasks(common_dir)
-    here = [local_word(local.get(str(task["name"])), str(task["tip"]), now) for task in found]
-    merged = kept | merged_of(asked)
-    for task, (running, waiting, word) in zip(found, here, strict=True):
-        add_state(task, running, waiting, word, task["tip"] in merged)
+    words = {task["name"]: local_word(local[task["name"]], task["tip"], now) for task in found if task["name"] in local}
+    merged = kept | asked.answer(keep=only is None)
+    for task in found:
+        add_state(task, *words.get(task["name"], NO_WORD), task["tip"] in merged)
     conflicts.add(found, common_dir, lambda ref: ref_tip(common_dir, ref))
     found.sort(key=lambda task: (-task["updated"], task["name"]))
     return found
@@ -164,7 +166,7 @@ def records(pid: int, descriptor: int) -> Iterator[str]:
     """The records of FORMAT, parsed while git still writes: there are two processors."""
     rest = b""
     with open(descriptor, "rb", buffering=0) as file:
-        while chunk := file.read(1 << 18):
+        while chunk := file.read(1 << 16):
             whole, end, rest = (rest + chunk).rpartition(b"\0\0\n")
             if end:
                 yield from whole.decode("utf-8", "surrogateescape").split("\0\0\n")
@@ -190,19 +192,16 @@ def worktrees(common_dir: str) -> dict[str, str]:
     return found
 
 
-def time_of(header: str) -> int:
-    """When a commit was made (epoch seconds), by its header."""
-    at = header.find("\ncommitter ")
-    end = header.find("\n", at + 1)
-    fields = header[at : end if end >= 0 else len(header)].rsplit(" ", 2)
-    return int(fields[1]) if at >= 0 and len(fields) == 3 and fields[1].isdecimal() else 0
+def written(header: str) -> tuple[int, bool]:
+    """When a commit was made (epoch seconds), by its header, and whether it was written again after that, as by `git commit --amend`: its author's date stays.
 
-
-def is_amended(header: str) -> bool:
-    """Whether a commit was written again after it was made, as by `git commit --amend`: its author's date stays. Its trailers may not tell what is in it then."""
-    at = header.find("\ncommitter ")
-    end = header.find("\n", at + 1)
-    return header[:at].rsplit(" ", 2)[1:] != header[at : end if end >= 0 else len(header)].rsplit(" ", 2)[1:]
+    Its trailers may not tell what is in it then.
+    """
+    before, _, after = header.partition("\ncommitter ")
+    fields = after.partition("\n")[0].rsplit(" ", 2)
+    if len(fields) < 3 or not fields[1].isdecimal():
+        return 0, True
+    return int(fields[1]), not before.endswith(f" {fields[1]} {fields[2]}")
 
 
 def parent_of(header: str) -> str | None:
@@ -320,28 +319,18 @@ def read_lists(reader: Reader, tasks: list[Fields], sessions: list[str]) -> None
             task.update(done=listed.done, total=listed.total, stuck=listed.stuck)
 
 
-def ask_outside(git: Git, found: list[Fields]) -> list[tuple[list[str], int, int]]:
-    """For each base of finished tasks their tips, and a git at work that tells which commits are not in that base: as pid and descriptor."""
-    finished: dict[str, list[str]] = {}
+def finished_tips(common_dir: str, found: list[Fields]) -> dict[str, set[str]]:
+    """The tips of the tasks all of whose items are done, by the tip of their base."""
+    by_base: dict[str, set[str]] = {}
     for task in found:
         if task["total"] and task["done"] == task["total"] and task["base"]:
-            finished.setdefault(str(task["base"]), []).append(str(task["tip"]))
-    asked = []
-    for base, tips in finished.items():
-        tip = ref_tip(git.common_dir, f"refs/heads/{base}")
+            by_base.setdefault(str(task["base"]), set()).add(str(task["tip"]))
+    result: dict[str, set[str]] = {}
+    for base, tips in by_base.items():
+        tip = ref_tip(common_dir, f"refs/heads/{base}")
         if tip is not None:
-            asked.append((tips, *git.feed("\n".join((*tips, f"^{tip}", "")).encode(), "rev-list", "--stdin")))
-    return asked
-
-
-def merged_of(asked: list[tuple[list[str], int, int]]) -> set[str]:
-    """The tips that are reachable from their base: merged by hand, or fast-forwarded."""
-    merged: set[str] = set()
-    for tips, pid, descriptor in asked:
-        outside, known = Git.finish(pid, descriptor)
-        if known:
-            merged.update(set(tips).difference(outside.decode().split()))
-    return merged
+            result.setdefault(tip, set()).update(tips)
+    return result
 
 
 def ref_tip(common_dir: str, ref: str) -> str | None:
@@ -380,10 +369,8 @@ def local_tasks(common_dir: str) -> dict[str, str]:
         return {}
 
 
-def local_word(folder: str | None, tip: str, now: float) -> tuple[str | None, str | None, tuple[str, str] | None]:
+def local_word(folder: str, tip: str, now: float) -> tuple[str | None, str | None, tuple[str, str] | None]:
     """What only this machine knows of a task with this local folder: (who runs it, why a runner waits, the runner's last word about this very tip)."""
-    if folder is None:
-        return None, None, None
     said = states.read_word(f"{folder}/state")
     begun = said is None or said[0] in (states.RUNNING, states.WAITING)  # else its runner has seen its agent end
     if locks.is_held(f"{folder}/runner.lock"):

@@ -32,12 +32,13 @@ def trailers(message: str) -> dict[str, str]:
 
     The runner always writes its block last and neutralises trailer-like lines of the agent's text, so the last paragraph alone is to be believed.
     """
-    block = message[message.rstrip().rfind("\n\nAutonomous-Task: ") + 2 :].rstrip()
+    block = message[message.rfind("\n\nAutonomous-Task: ") + 2 :].rstrip()
     if not block.startswith("Autonomous-Task: ") or "\n\n" in block:
         return {}
     flat = block.replace("\n", ": ").split(": ")
     if len(flat) == 2 * (block.count("\n") + 1):  # no value holds a colon: twice as fast, for thousands of tasks
-        return dict(zip(flat[::2], flat[1::2], strict=True))
+        values = iter(flat)
+        return dict(zip(values, values, strict=True))
     return dict([line.split(": ", 1) for line in block.split("\n") if ": " in line])
 
 

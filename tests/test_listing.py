@@ -8,7 +8,7 @@ import pytest
 from conftest import git
 from made import finished
 
-from gitautonomous import listing
+from gitautonomous import listing, outside
 
 
 def by_hand(folder: Path, change: str) -> None:
@@ -83,3 +83,27 @@ def test_finished_tasks_that_are_in_their_base_are_merged_and_no_others(repo: Pa
     assert found() == {"forward": "merged", "by-hand": "merged", "not": "finished"}
     (repo / ".git/refs/heads/main").write_text("1" * 40 + "\n")  # a commit that is not there tells nothing
     assert found() == dict.fromkeys(("forward", "by-hand", "not"), "finished")
+
+
+def test_what_is_outside_a_base_is_kept_until_the_base_moves(repo: Path) -> None:
+    for name in ("one", "two"):
+        finished(repo, name, {name: "1"}, worktree=False)
+    common = str(repo / ".git")
+    tips = {name: git(repo, "rev-parse", f"autonomous/{name}") for name in ("one", "two")}
+
+    def found(only: str | None = None) -> dict[str, str]:
+        return {task["name"]: task["state"] for task in listing.tasks(common, "autonomous/", 0.0, only=only)}
+
+    assert found() == {"one": "finished", "two": "finished"}
+    kept = {git(repo, "rev-parse", "main"): set(tips.values())}
+    assert outside.read(common) == kept
+    assert found(only="one") == {"one": "finished"}
+    assert outside.read(common) == kept
+    git(repo, "merge", "--quiet", "--ff-only", "autonomous/one")
+    assert found() == {"one": "merged", "two": "finished"}
+    assert outside.read(common) == {tips["one"]: {tips["two"]}}
+    outside.write(common, {tips["one"]: set(tips.values())})
+    assert found() == {"one": "finished", "two": "finished"}  # git is not asked again
+    (repo / ".git" / outside.FILE).write_bytes(b"\xff\n\n\0")
+    assert found() == {"one": "merged", "two": "finished"}
+    assert outside.read(common) == {tips["one"]: {tips["two"]}}
