@@ -32,7 +32,7 @@ _decode = json.JSONDecoder().raw_decode  # json.loads, which takes care of the s
 _KEPT = 1000  # commands, files and errors that a turn remembers, so that its memory does not grow with the transcript
 _KEPT_TEXT = 4000  # characters of each
 _KEPT_MESSAGE = 65536  # characters of the closing message
-_SHELL = re.compile(r"(?:/\S*/)?(?:ba|z|da|k|)sh -l?c ", re.ASCII)
+_SHELL = re.compile(r"(?:/\S*/)?(?:ba|z|da|k|)sh -l?c (?:'([^']*)'$)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -286,14 +286,13 @@ def usage_of(value: object) -> Usage | None:
 
 def shell_text(command: str) -> str:
     """What a person would have typed: /bin/bash -lc 'make test' is "make test"."""
-    prefix = _SHELL.match(command)
-    if prefix is None or len(command) > _KEPT_TEXT:
+    shell = _SHELL.match(command)
+    if shell is None or len(command) > _KEPT_TEXT:
         return command
-    quoted = command[prefix.end() :]
-    if quoted[:1] == quoted[-1:] == "'" and quoted.count("'") == 2:  # nearly always: shlex takes longer than the JSON
-        return quoted[1:-1]
+    if shell[1] is not None:  # nearly always: shlex takes longer than the JSON
+        return shell[1]
     try:
-        words = shlex.split(quoted)
+        words = shlex.split(command[shell.end() :])
     except ValueError:
         return command
     return words[0] if len(words) == 1 else command

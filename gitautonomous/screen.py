@@ -101,7 +101,7 @@ class Screen:
         self._started = 0.0
         self._progress = ""
         self._action = ""
-        self._running: dict[str, tuple[str, float]] = {}
+        self._running: dict[str, tuple[str, float]] = {}  # what runs, as it was told, and since when
         self._trouble = ""
         self._why = ""
         self._countdown = ""
@@ -227,7 +227,7 @@ class Screen:
 
     def _began(self, event: Command) -> None:
         if event.id not in self._running:
-            self._running[event.id] = (self._line(event.command), self._clock())
+            self._running[event.id] = (event.command[:_KEPT], self._clock())
             if self._area is None:
                 self._facts.append(self._fact("$", event.command))
 
@@ -307,6 +307,6 @@ class Screen:
             command, since = next(reversed(self._running.values()))
             more = f" (and {len(self._running) - 1} more)" if len(self._running) > 1 else ""
             end = self._fit(f" – {show.duration(now - since)}{more}")
-            action = self._cut(f"$ {command}", max(columns - show.measure(end), 8)) + end
+            action = self._cut(f"$ {self._line(command)}", max(columns - show.measure(end), 8)) + end
         lines = [head + self._fit("─") * (columns - show.measure(head)), self._progress, action]
         return [line for line in lines if line]

@@ -492,6 +492,14 @@ def test_a_terminal_that_goes_away_does_not_stop_the_task() -> None:
         assert shown.finish() == 0
 
 
+def test_a_command_at_work_cannot_give_orders_to_the_terminal() -> None:
+    with child(80) as shown:
+        shown.tell('screen.session(1, "executor", "", 0, 0)')
+        shown.tell(r'screen.event(Command("1", "started", "ls \x1b]0;owned\x07\n\x1b[2Jmore\u202e", "", None, ""))')
+        shown.tell("screen.tick()")
+        assert shown.show().splitlines()[-1] == "$ ls ␛]0;owned␇ more� – 0 s"
+
+
 def test_a_pipe_that_nobody_reads_any_more_is_no_failure() -> None:
     program = (
         "import sys; from gitautonomous.screen import Screen\nwith Screen(sys.stderr) as screen:\n"
