@@ -27,7 +27,10 @@ remote that has it. There, what the task would run or what widens the agent's ri
 replace those that the task was started with, except limits, which hold for this command alone.""",
     "list": """\
 Works from the main checkout, any folder in it, any worktree, and a bare repository. The states are explained in
-git-autonomous(1).""",
+git-autonomous(1).
+
+A note says with what a task would conflict: its base, or another task. `conflicts with ?` means that a branch moved since that was
+looked at, so nobody knows; `git autonomous review` of any task looks again, and each session does when it ends.""",
     "merge": """\
 The merge is planned in memory, made in a worktree of its own, and checked there; only then does the base move, in one step. A task
 that changes what runs on your machine (hooks, CI files, build scripts and the like) is merged only with `--reviewed`, or after a yes
