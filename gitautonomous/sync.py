@@ -30,7 +30,8 @@ class Synced:
 def sync(place: Place, name: str, by: str) -> Synced:
     """Bring the base's newest commit into a task; `by` is "merge" or "rebase".
 
-    Raises AutonomousError when somebody works on the task or its worktree has work in the way, NeedsPerson for a conflict; nothing has changed then.
+    Raises AutonomousError when somebody works on the task, its worktree has work in the way or a rebase would leave nothing, NeedsPerson for a conflict; nothing has
+    changed then.
     """
     known_task(place, name)
     with backup.at_rest(place.repository, name):
@@ -90,6 +91,8 @@ def _rebased(place: Place, task: Task, tip: str, base_tip: str) -> str:
             same = trees.same_outside(step.commit.tree, step.tree, ".autonomous")
             message = decisions.with_record(message, record, listed, checked=same)
         at = trees.rewrite(step.commit.oid, message, step.tree, [at], identity=identity)
+    if at == base_tip:
+        raise AutonomousError(f"all of '{task.name}' is in {task.base} already, so a rebase would leave no task", hint)
     return at
 
 

@@ -140,6 +140,22 @@ def test_a_merged_task_that_is_brought_back_does_not_conflict_in_its_tracking_fi
     assert git(repo, "ls-tree", "--name-only", "autonomous/todo").split() == [".autonomous", "README.md", "a", "b"]
 
 
+def test_a_task_that_is_all_in_the_base_is_not_rebased_away(repo: Path) -> None:
+    made.finished(repo, "todo", {"a": "1\n"})
+    tip = git(repo, "rev-parse", "autonomous/todo")
+    for command in ("merge", "restore"):
+        assert autonomous(repo, command, "todo").status == 0
+    ended = autonomous(repo, "sync", "todo", "--rebase")
+    assert (ended.status, ended.err) == (
+        1,
+        "error: all of 'todo' is in main already, so a rebase would leave no task\n"
+        "hint: git autonomous sync --merge todo\n",
+    )
+    assert git(repo, "rev-parse", "autonomous/todo") == tip
+    assert autonomous(repo, "sync", "todo", "--merge").status == 0
+    assert listed(repo)[0]["sessions"] == 2
+
+
 def test_a_rebase_after_a_merge_has_each_of_the_bases_changes_once(repo: Path) -> None:
     task = made.finished(repo, "todo", {"a": "1\n"}, left=1)
     goes_on(repo, news="1\n")
