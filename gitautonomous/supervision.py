@@ -81,8 +81,8 @@ def supervise(
 
     Its events go to the end of `transcript`, where this turn's begin at byte `offset`, and its messages to the end of `stderr`;
     both are made (0600) where they are missing. It inherits the descriptors `inherit`. `on_start` gets its identity before
-    anything is waited for, `on_event` each event after `turn` was fed with it, `on_tick` a call at least every 0.1 s while it
-    works. Once `should_stop` is true, it is ended.
+    anything is waited for, `on_event` each event after `turn` was fed with it, `on_tick` a call after the events of each read,
+    and at least every 0.1 s while it works. Once `should_stop` is true, it is ended.
     Raises AutonomousError when it cannot be started. Whatever a callback raises ends Codex first.
     """
     with ExitStack() as files:
