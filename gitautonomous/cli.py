@@ -6,7 +6,6 @@ The commands themselves are in `commands`; modules that cost time are imported i
 from __future__ import annotations
 
 import copy
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -66,8 +65,7 @@ def main(arguments: list[str]) -> int:
         )
     except (typer.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except (BrokenPipeError, SystemExit):  # Click makes the second of the first
         return 141
     except OSError as error:
         if error.filename is None and error.errno is None:

@@ -19,30 +19,26 @@ def show_list(common_dir: str, as_json: bool) -> int:
     settings = listing.settings(git)
     prefix = os.environ.get("GIT_AUTONOMOUS_BRANCH_PREFIX") or settings.get("autonomous.branchprefix", "autonomous/")
     found = listing.tasks(common_dir, prefix, now)
-    try:
-        if as_json:
-            import json
+    if as_json:
+        import json
 
-            print(json.dumps({"schema": 1, "tasks": [listing.to_json(task) for task in found]}, indent=2))
-        elif found:
-            text = show.list_table(
-                found,
-                width=show.columns(sys.stdout, os.environ),
-                colour=show.colour_of_output(sys.stdout, os.environ, settings),
-                ascii=not show.unicode(sys.stdout),
-                now=now,
-            )
-            if show.fits(text, sys.stdout):
-                sys.stdout.write(text)
-            else:
-                from . import pager
-                from .git import Repository
-
-                pager.write(text, sys.stdout, Repository.discover())
+        print(json.dumps({"schema": 1, "tasks": [listing.to_json(task) for task in found]}, indent=2))
+    elif found:
+        text = show.list_table(
+            found,
+            width=show.columns(sys.stdout, os.environ),
+            colour=show.colour_of_output(sys.stdout, os.environ, settings),
+            ascii=not show.unicode(sys.stdout),
+            now=now,
+        )
+        if show.fits(text, sys.stdout):
+            sys.stdout.write(text)
         else:
-            print('No tasks yet. Start one: git autonomous start "GOAL"', file=sys.stderr)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
+            from . import pager
+            from .git import Repository
+
+            pager.write(text, sys.stdout, Repository.discover())
+    else:
+        print('No tasks yet. Start one: git autonomous start "GOAL"', file=sys.stderr)
+    sys.stdout.flush()
     return 0
