@@ -373,9 +373,10 @@ def parse_config(output: bytes) -> list[tuple[str, str, str]]:
 
 
 def last_words(stderr: bytes) -> str:
-    """git's own error in one line."""
+    """git's own error in one line: the first is the cause, and what follows is advice; of what is not git's, a hook's say, the last."""
     lines = [line for line in text(stderr).strip().splitlines() if line and not line.startswith("hint:")]
-    return lines[-1].removeprefix("fatal: ").removeprefix("error: ") if lines else "no message"
+    causes = [line for line in lines if line.startswith(("fatal: ", "error: ", "ssh: "))]
+    return (causes or lines[-1:] or ["no message"])[0].removeprefix("fatal: ").removeprefix("error: ")
 
 
 class SwappedPointer(AutonomousError):

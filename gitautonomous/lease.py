@@ -313,16 +313,8 @@ class Remote:
         )
 
     def _unreachable(self, done: process.Completed) -> Unreachable:
-        why = f"no answer within {PATIENCE:.0f} s" if done.timed_out else _cause(done.stderr)
+        why = f"no answer within {PATIENCE:.0f} s" if done.timed_out else git.last_words(done.stderr)
         return Unreachable(f"cannot reach the remote '{self.name}': {why}", f"git ls-remote {self.name}")
-
-
-def _cause(stderr: bytes) -> str:
-    """Why git could not talk to a remote, in one line: the first is the cause, and what follows is advice."""
-    for line in git.text(stderr).splitlines():
-        if line.startswith(("fatal: ", "error: ", "ssh: ")):
-            return line.removeprefix("fatal: ").removeprefix("error: ")
-    return git.last_words(stderr)
 
 
 # -- holding -------------------------------------------------------------------------------------------------------------------------------------

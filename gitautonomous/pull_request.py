@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 
 from . import absorbed, backup, hazards, merge, model, moving, process, show, states
 from .errors import AutonomousError, NeedsPerson, UsageError
-from .git import QUIET, text
+from .git import QUIET, last_words, text
 from .model import Session, Task, one_line
 from .objects import Commit
 from .runs import Hazard
@@ -364,7 +364,7 @@ def push(place: Place, plan: Plan, terminal: Terminal) -> None:
         place, terminal, "ls-remote", "--", plan.source.name, ref, f"refs/heads/{plan.base}", tell=False
     )
     if status:
-        why = next((line for line in lines[::-1] if line), "no message").removeprefix("fatal: ")
+        why = last_words(os.fsencode("\n".join(lines)))
         raise AutonomousError(f"{plan.source.name} does not answer: {why}", f"git ls-remote {plan.source.name}")
     there = {ref: oid for oid, _, ref in (line.partition(" ") for line in lines)}
     if plan.source == plan.target and f"refs/heads/{plan.base}" not in there:

@@ -241,8 +241,9 @@ def test_remotes_that_are_not_there_or_do_not_answer_are_said(repo: Path, remote
         "git push origin next # or: git autonomous pr --base BRANCH todo",
     )  # fmt: skip
     remote.rename(remote.with_name("moved"))
-    ended = autonomous(repo, "pr", "todo")
-    assert (ended.status, ended.err.splitlines()[-1]) == (1, "hint: git ls-remote origin")
+    assert autonomous(repo, "pr", "todo") == refused(
+        1, f"origin does not answer: '{remote}' does not appear to be a git repository", "git ls-remote origin"
+    )
     git(repo, "remote", "remove", "origin")
     assert autonomous(repo, "pr", "todo") == refused(1, "there is no remote to push to", "git remote add origin URL")
 
