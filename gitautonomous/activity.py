@@ -28,7 +28,7 @@ class Activity:
 
 def now(directory: Path) -> Activity | None:
     """The activity of the task with this local folder; None when no session is at work. Never raises."""
-    word = states.read_word(str(directory / "state"))
+    word = states.read_word(states.at_work_file(str(directory)))
     if word is None or word[0] != states.RUNNING or not word[3].removeprefix("session ").isdecimal():
         return None
     number = int(word[3].removeprefix("session "))

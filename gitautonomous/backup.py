@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import hostile, locks, nested, stopping
+from . import hostile, locks, nested, states, stopping
 from .errors import AutonomousError
 from .git import ZERO, Repository, SwappedPointer, Worktree, text
 from .objects import Objects
@@ -63,7 +63,11 @@ def at_rest(repository: Repository, task: str) -> Iterator[None]:
                 f"Codex still works on '{task}' without its runner", f"git autonomous stop {task}    # then try again"
             )
         stopping.sign(descriptor)
-        yield
+        states.begin(str(folder))
+        try:
+            yield
+        finally:
+            states.end(str(folder))
     finally:
         os.close(descriptor)
 

@@ -13,8 +13,6 @@ from . import conflicts, locks, outside, states, trusted
 
 FORMAT = "%(refname)%00%(objectname)%00%(raw)%00%00"
 NO_COMMIT = "0" * 40
-NO_WORD = (None, None, None)
-"""What `local_word` tells of a task that never ran on this machine."""
 ANCESTORS = 512
 """How many commits of a person above the last session's are looked through for its summary."""
 
@@ -24,6 +22,9 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     Fields = dict[str, Any]
+    Word = tuple[str | None, str | None, tuple[str, str] | None]
+
+NO_WORD = (None, None, None)
 
 
 def find_common_dir() -> str | None:
@@ -152,8 +153,7 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     if by_person or amended:
         read_tips(git, by_person, amended)
     asked = outside.Question(git, finished_tips(common_dir, found))
-    local = local_tasks(common_dir)
-    words = {task["name"]: local_word(local[task["name"]], task["tip"], now) for task in found if task["name"] in local}
+    words = local_words(common_dir, found, now)
     merged = kept | asked.answer(keep=only is None)
     for task in found:
         add_state(task, *words.get(task["name"], NO_WORD), task["tip"] in merged)
@@ -360,29 +360,39 @@ def packed_tip(common_dir: str, name: bytes) -> str | None:
     return content[at - 40 : at].decode("ascii", "replace") if at >= 40 else None
 
 
-def local_tasks(common_dir: str) -> dict[str, str]:
-    """The tasks that have local files here, with their folders."""
+def local_words(common_dir: str, found: list[Fields], now: float) -> dict[str, Word]:
+    """What only this machine knows of tasks, by their names."""
+    running, ended = names(common_dir, states.AT_WORK), names(common_dir, states.WORDS)
+    words: dict[str, Word] = {}
+    for task in found:
+        name = task["name"]
+        told = task["total"] and task["done"] == task["total"] and task["check"] in ("passed", "none")  # as finished
+        if name in running or (name in ended and not told):
+            words[name] = local_word(os.path.join(common_dir, "autonomous", "tasks", name), task["tip"], now)
+    return words
+
+
+def names(common_dir: str, folder: str) -> set[str]:
     try:
-        with os.scandir(os.path.join(common_dir, "autonomous", "tasks")) as entries:
-            return {entry.name: entry.path for entry in entries}
+        return set(os.listdir(os.path.join(common_dir, folder)))
     except OSError:
-        return {}
+        return set()
 
 
-def local_word(folder: str, tip: str, now: float) -> tuple[str | None, str | None, tuple[str, str] | None]:
+def local_word(folder: str, tip: str, now: float) -> Word:
     """What only this machine knows of a task with this local folder: (who runs it, why a runner waits, the runner's last word about this very tip)."""
-    said = states.read_word(f"{folder}/state")
-    begun = said is None or said[0] in (states.RUNNING, states.WAITING)  # else its runner has seen its agent end
-    if locks.is_held(f"{folder}/runner.lock"):
+    said = states.read_word(states.at_work_file(folder))
+    if said is not None and locks.is_held(f"{folder}/runner.lock"):
         waiting = None
-        if said is not None and said[0] == states.WAITING and said[1] > now:
+        if said[0] == states.WAITING and said[1] > now:
             near = said[1] < now + 12 * 3600
             until = time.strftime("%H:%M" if near else "%Y-%m-%d %H:%M", time.localtime(said[1]))
             waiting = f"{said[3]} (until {until})"
-        return said[3] if said is not None and said[0] == states.RUNNING else "at work", waiting, None
-    if begun and locks.is_held(f"{folder}/agent.lock"):
+        return said[3] if said[0] == states.RUNNING else "at work", waiting, None
+    if said is not None and locks.is_held(f"{folder}/agent.lock"):
         return "Codex works on without its runner", None, None
-    return None, None, (said[0], said[3]) if said is not None and said[2] == tip else None
+    last = states.read_word(states.word_file(folder))
+    return None, None, (last[0], last[3]) if last is not None and last[2] == tip else None
 
 
 def add_state(

@@ -171,9 +171,7 @@ class Runner:
     def _sessions(self, records: list[journal.Record]) -> Next:
         """Session after session, until there is a reason to stop."""
         self.workspace.worktree.drop_stale_locks()
-        states.write_word(
-            self.workspace.word_file, states.RUNNING, time.time(), self.workspace.tip(), "between two sessions"
-        )
+        self._say(states.RUNNING, time.time(), self.workspace.tip(), "between two sessions")
         self._remember(records)
         stop = self._recover(records)
         if stop is not None:
@@ -417,9 +415,7 @@ class Runner:
         self.screen.session(attempt.number, attempt.role, item, listed.done, listed.total, tokens=spent, root=root)
         share = f" {listed.done}/{listed.total}" if listed.total else ""
         self.signs.title(f"{self.workspace.task.name}{share}, session {attempt.number}")
-        states.write_word(
-            self.workspace.word_file, states.RUNNING, time.time(), attempt.tip, f"session {attempt.number}"
-        )
+        self._say(states.RUNNING, time.time(), attempt.tip, f"session {attempt.number}")
 
     def _deadlines(self) -> Deadlines:
         settings = self.workspace.settings
@@ -600,7 +596,7 @@ class Runner:
 
     def _announce_wait(self, until: float, why: str) -> None:
         """Tell other processes, and the person who is not looking, that this runner waits."""
-        states.write_word(self.workspace.word_file, states.WAITING, until, self.workspace.tip(), why)
+        self._say(states.WAITING, until, self.workspace.tip(), why)
         self.workspace.journal.append("word", state=states.WAITING, reason=why, until=until)
         if until - time.time() >= notify.NOTICEABLE and not self.wait_told:
             self.wait_told = True
@@ -632,7 +628,10 @@ class Runner:
 
     def _last_word(self, step: Next) -> None:
         self.workspace.journal.append("word", state=step.state, reason=step.reason, status=step.status)
-        states.write_word(self.workspace.word_file, step.state, time.time(), self.workspace.tip(), step.reason)
+        self._say(step.state, time.time(), self.workspace.tip(), step.reason)
+
+    def _say(self, state: str, at: float, tip: str, reason: str) -> None:
+        states.write_word(str(self.workspace.directory), state, at, tip, reason)
 
     def _notify(self, event: str, state: str, reason: str) -> None:
         """Tell the person who is not looking. What goes wrong with that is only noted."""

@@ -367,23 +367,25 @@ def list_table(
 ) -> str:
     """The tasks, as `list --json` gives them, as a table; "" for none. `updated`, `now`: seconds since the epoch."""
     rows = []
-    for task in tasks:
-        done, total = _number(task, "done"), _number(task, "total")
-        note = [_text(task, "reason")]
-        if conflicts := _texts(task, "conflicts"):
-            note.append("conflicts with " + ", ".join(conflicts))
-        sessions, tokens, updated = _number(task, "sessions"), _number(task, "tokens"), _number(task, "updated")
+    for task in tasks:  # thousands of them: in line what the helpers below do elsewhere
+        done, total, sessions, tokens, updated = [
+            value if isinstance(value := task[key], int) else 0
+            for key in ("done", "total", "sessions", "tokens", "updated")
+        ]
+        note = str(task["reason"] or "")
+        if task["conflicts"] and (conflicts := ", ".join(_texts(task, "conflicts"))):
+            note += f"{'; ' * bool(note)}conflicts with {conflicts}"
         rows.append(
             (
-                _text(task, "name"),
-                _text(task, "state"),
+                str(task["name"]),
+                str(task["state"]),
                 bar(done, total, 10) if total else "",
                 f"{done}/{total}" if total else "",
                 str(sessions) if sessions else "",
-                _text(task, "check"),
+                str(task["check"]),
                 count(tokens) if tokens else "",
                 ago(updated, now) if updated else "",
-                "; ".join(filter(None, note)),
+                note,
             )
         )
     return table(

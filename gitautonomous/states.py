@@ -91,10 +91,69 @@ def state_of(
     return (PAUSED, "") if sessions or total else (NEW, "")
 
 
-def write_word(path: str, state: str, at: float, tip: str, reason: str) -> None:
-    """Put the runner's last word where `list` finds it: four lines, replaced by rename. `at`: epoch seconds (waiting: until when)."""
+# -- a runner's words --------------------------------------------------------------------------------------------------------------------------------
+
+AT_WORK = os.path.join("autonomous", "running")
+WORDS = os.path.join("autonomous", "words")
+"""The folders, below the common git dir, of what runners say while they run and at last. Each has a file for a task, so that a listing looks only where there is one: one
+look at a folder tells that nobody works on thousands of tasks."""
+
+
+def at_work_file(folder: str) -> str:
+    """What says that somebody works on the task with this local folder, as long as a lock in that is held."""
+    return _file(folder, AT_WORK)
+
+
+def word_file(folder: str) -> str:
+    """What the last runner of the task with this local folder said in the end. There is none where its commits tell as much."""
+    return _file(folder, WORDS)
+
+
+def _file(folder: str, kind: str) -> str:
+    tasks, name = os.path.split(folder)
+    return os.path.join(os.path.dirname(tasks), os.path.basename(kind), name)
+
+
+def begin(folder: str) -> None:
+    """Whoever takes the lock of the task with this local folder says so. What the last runner said stands."""
+    _write(at_work_file(folder), RUNNING, 0, "", "at work")
+
+
+def end(folder: str) -> None:
+    """Whoever said so lets go of the lock now."""
+    _remove(at_work_file(folder))
+
+
+def write_word(folder: str, state: str, at: float, tip: str, reason: str) -> None:
+    """Put a runner's word where `list` finds it, as its only one. `folder`: the task's local one; `at`: epoch seconds (waiting: until when)."""
+    working = state in (RUNNING, WAITING)
+    said, other = (at_work_file(folder), word_file(folder)) if working else (word_file(folder), at_work_file(folder))
+    if state == PAUSED:
+        _remove(said)
+    else:
+        _write(said, state, at, tip, reason)
+    _remove(other)
+
+
+def forget(folder: str) -> None:
+    """There is nothing to say any more of a task with this local folder."""
+    _remove(at_work_file(folder))
+    _remove(word_file(folder))
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _write(path: str, state: str, at: float, tip: str, reason: str) -> None:
+    """Four lines, replaced by rename."""
     text = "\n".join((state, f"{at:.0f}", tip, reason.replace("\n", " ")[:500]))
-    temporary = f"{path}.{os.getpid()}"
+    folder, name = os.path.split(path)
+    os.makedirs(folder, 0o700, exist_ok=True)
+    temporary = f"{folder}/.{name}.{os.getpid()}"  # no task's name begins with a full stop
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.write(descriptor, text.encode("utf-8", "replace"))
@@ -104,7 +163,7 @@ def write_word(path: str, state: str, at: float, tip: str, reason: str) -> None:
 
 
 def read_word(path: str) -> tuple[str, float, str, str] | None:
-    """What `write_word` wrote as (state, at, tip, reason), or None when there is nothing readable."""
+    """What a file of a runner's says as (state, at, tip, reason), or None when there is nothing readable."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:

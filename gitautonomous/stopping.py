@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import journal, locks, process
+from . import journal, locks, process, states
 from .errors import AutonomousError
 from .journal import Journal
 from .process import ProcessId
@@ -42,6 +42,7 @@ def claim(directory: Path, task: str) -> locks.Held:
                 f"'{task}' is already being worked on ({locks.owner(path)})", f"git autonomous status {task}"
             )
         sign(held.descriptor)
+        states.begin(str(directory))
     except BaseException:
         held.close()
         raise

@@ -163,6 +163,7 @@ def set_aside_local_files(repository: Repository, task: str) -> None:
     if folder.exists():
         attic = repository.make_state_dir("attic")
         os.rename(folder, attic / f"{task}-{time.time_ns()}")
+        states.forget(str(folder))
 
 
 def bases(place: Place, base: str) -> list[str]:

@@ -65,10 +65,6 @@ class Workspace:
         """What a runner without a terminal prints."""
         return self.directory / "runner.log"
 
-    @property
-    def word_file(self) -> str:
-        return str(self.directory / "state")
-
     @cached_property
     def key(self) -> str:
         """What tells this task from all others on this machine."""

@@ -12,7 +12,7 @@ import pytest
 from conftest import git, make_repository
 from program import Ended, autonomous, listed
 
-from gitautonomous import locks
+from gitautonomous import locks, states
 
 
 def run(repo: Path, *command: str, **environment: str) -> Ended:
@@ -260,7 +260,7 @@ def test_a_task_that_is_being_worked_on_is_refused(repo: Path) -> None:
     autonomous(repo, "hooks", "install")
     folder = repo / ".git/autonomous/tasks/todo"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "state").write_text(f"running\n0\n{git(repo, 'rev-parse', 'autonomous/todo')}\nsession 4")
+    states.write_word(str(folder), states.RUNNING, 0, git(repo, "rev-parse", "autonomous/todo"), "session 4")
     lock = locks.open_lock(str(folder / "runner.lock"))
     assert locks.try_lock(lock)
     go_on(repo)

@@ -8,7 +8,7 @@ import pytest
 from conftest import git
 from made import finished
 
-from gitautonomous import listing, outside
+from gitautonomous import listing, locks, outside, states, stopping
 
 
 def by_hand(folder: Path, change: str) -> None:
@@ -107,3 +107,32 @@ def test_what_is_outside_a_base_is_kept_until_the_base_moves(repo: Path) -> None
     (repo / ".git" / outside.FILE).write_bytes(b"\xff\n\n\0")
     assert found() == {"one": "merged", "two": "finished"}
     assert outside.read(common) == {tips["one"]: {tips["two"]}}
+
+
+def test_a_task_is_running_while_its_lock_is_held_and_as_it_was_when_it_is_let_go(repo: Path) -> None:
+    finished(repo, "todo", {"a": "1"}, left=1)
+    folder, tip = repo / ".git/autonomous/tasks/todo", git(repo, "rev-parse", "autonomous/todo")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def found() -> tuple[str, str]:
+        (task,) = listing.tasks(str(repo / ".git"), "autonomous/", 0.0)
+        return task["state"], task["reason"]
+
+    assert found() == ("paused", "")
+    states.write_word(str(folder), states.STALLED, 0.0, tip, "nothing was ticked")
+    with stopping.claim(folder, "todo"):
+        assert found() == ("running", "at work")
+    assert found() == ("stalled", "nothing was ticked")  # whoever had it was killed
+    with stopping.claim(folder, "todo"):
+        states.write_word(str(folder), states.RUNNING, 0.0, tip, "session 3")
+        assert found() == ("running", "session 3")
+        states.write_word(str(folder), states.WAITING, 9e9, tip, "usage limit")
+        assert found()[0] == "waiting"
+    with locks.exclusive(str(folder / "agent.lock")):
+        assert found() == ("running", "Codex works on without its runner")
+    assert found() == ("paused", "")
+    states.write_word(str(folder), states.FAILED, 0.0, "0" * 40, "of an older commit")
+    assert found() == ("paused", "")
+    states.write_word(str(folder), states.PAUSED, 0.0, tip, "as asked")
+    assert found() == ("paused", "")
+    assert [[*(repo / ".git" / kept).iterdir()] for kept in (states.AT_WORK, states.WORDS)] == [[], []]

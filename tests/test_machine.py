@@ -35,7 +35,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from program import PROGRAM, Ended, listed
 
-from gitautonomous import locks, process, scripted
+from gitautonomous import locks, process, scripted, states
 
 BRANCH = f"refs/heads/autonomous/{NAME}"
 OURS = ("refs/autonomous/", BRANCH)
@@ -250,7 +250,7 @@ class Machine(RuleBasedStateMachine):
         at_gate = any(each.argv[0] == "sleep" for each in processes) and any(each.is_agent for each in processes)
         if not runs:
             return alone and at_gate
-        word = self.word()
+        word = self.word(states.at_work_file)
         if word and word[0] == "waiting" and float(word[1]) > time.time() + 3:
             return True
         return at_gate and "\nsession " in f"\n{self.said()}"
@@ -260,9 +260,9 @@ class Machine(RuleBasedStateMachine):
         log = self.ground.local / "runner.log"
         return self.ground.log.read_text() + (log.read_text() if log.exists() else "")
 
-    def word(self) -> list[str]:
+    def word(self, file: Callable[[str], str] = states.word_file) -> list[str]:
         try:
-            return (self.ground.local / "state").read_text().split("\n")
+            return Path(file(str(self.ground.local))).read_text().split("\n")
         except FileNotFoundError:
             return []
 

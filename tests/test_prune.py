@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import made
@@ -10,7 +9,7 @@ import pytest
 from conftest import git
 from program import autonomous
 
-from gitautonomous import absorbed, locks
+from gitautonomous import absorbed, stopping
 
 LINES = "".join(f"line {number}\n" for number in range(30))
 
@@ -122,10 +121,8 @@ def test_a_merged_task_at_work_or_with_its_user_inside_stays_and_uncommitted_wor
         made.finished(repo, name, {name: "1\n"})
         git(repo, "merge", "--quiet", "--no-edit", f"autonomous/{name}")
     (made.worktree_of(repo, "dirty") / "draft").write_text("1\n")
-    descriptor = locks.open_lock(str(made.place_of(repo).repository.make_state_dir("tasks", "busy") / "runner.lock"))
-    assert locks.try_lock(descriptor)
-    ended = autonomous(made.worktree_of(repo, "inside"), "prune")
-    os.close(descriptor)
+    with stopping.claim(made.place_of(repo).repository.make_state_dir("tasks", "busy"), "busy"):
+        ended = autonomous(made.worktree_of(repo, "inside"), "prune")
     assert ended.out == "dirty: merged into main, kept at refs/autonomous/merged/dirty/1\n"
     assert sorted(ended.err.splitlines()) == [
         f"'inside' stays: you stand in the worktree of 'inside', {made.worktree_of(repo, 'inside')}",

@@ -14,7 +14,7 @@ from agent import executor, initializer, sessions, write_file
 from conftest import git
 from program import Ended, autonomous, commits, listed
 
-from gitautonomous import listform, locks
+from gitautonomous import listform, locks, states
 from gitautonomous.scripted import Server
 
 WaitUntil = Callable[[Callable[[], object]], None]
@@ -40,7 +40,8 @@ def at_work(repo: Path, name: str = "todo") -> Iterator[None]:
     folder = repo / ".git/autonomous/tasks" / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "runner.lock").write_text("process 4242 on somewhere since 2026-01-01T00:00:00Z\n")
-    (folder / "state").write_text(f"running\n0\n{git(repo, 'rev-parse', f'autonomous/{name}')}\nsession 3")
+    tip = git(repo, "rev-parse", f"autonomous/{name}")
+    states.write_word(str(folder), states.RUNNING, 0, tip, "session 3")
     lock = locks.open_lock(str(folder / "runner.lock"))
     assert locks.try_lock(lock)
     try:
@@ -83,9 +84,8 @@ def finish(repo: Path, name: str) -> None:
     made.finished(repo, name, {name: "1\n"})
     folder = repo / ".git/autonomous/tasks" / name
     folder.mkdir(parents=True)
-    (folder / "state").write_text(
-        f"finished\n0\n{git(repo, 'rev-parse', f'autonomous/{name}')}\nall 1 items are ticked"
-    )
+    tip = git(repo, "rev-parse", f"autonomous/{name}")
+    states.write_word(str(folder), states.FINISHED, 0, tip, "all 1 items are ticked")
 
 
 def test_a_checkout_of_a_base_names_the_tasks_that_wait_for_it(repo: Path, task: Path) -> None:
