@@ -130,6 +130,7 @@ class Repository:
         extra: Mapping[str, str] | None = None,
         timeout: float | None = None,
         offline: bool = False,
+        cwd: Path | None = None,
     ) -> process.Completed:
         """Run git with an explicit git dir (default: the common one) and return what came of it, whatever it was. `offline`: see OFFLINE."""
         where = [f"--git-dir={git_dir or self.common_dir}"]
@@ -139,7 +140,8 @@ class Repository:
             # The user's filters run in the agent's folder: a Python must not take its modules from there.
             environment = process.clean_environment({"PYTHONSAFEPATH": "1"}, outside=work_tree)
         environment = {**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **(extra or {})}
-        cwd = work_tree if work_tree is not None and work_tree.is_dir() else self.common_dir
+        if cwd is None:
+            cwd = work_tree if work_tree is not None and work_tree.is_dir() else self.common_dir
         settings = (*QUIET, *OFFLINE) if offline else QUIET
         return process.run(
             [self.git, *where, *settings, *arguments], cwd=cwd, env=environment, input=input, timeout=timeout

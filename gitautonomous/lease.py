@@ -308,9 +308,9 @@ class Remote:
         return self._call(*options, "fetch", *flags, *arguments)
 
     def _call(self, *arguments: str) -> process.Completed:
-        return self.repository.call(
-            "-c", "push.gpgSign=false", "-c", "protocol.version=2", *arguments, timeout=PATIENCE
-        )
+        settings = ("-c", "push.gpgSign=false", "-c", "protocol.version=2")
+        # A relative address starts at the top of the main worktree.
+        return self.repository.call(*settings, *arguments, timeout=PATIENCE, cwd=self.repository.main_root)
 
     def _unreachable(self, done: process.Completed) -> Unreachable:
         why = f"no answer within {PATIENCE:.0f} s" if done.timed_out else git.last_words(done.stderr)

@@ -262,6 +262,17 @@ def test_a_remote_without_atomic_pushes_is_refused(bare: Path) -> None:
     )
 
 
+def test_a_relative_address_starts_at_the_top_of_the_main_worktree(bare: Path) -> None:
+    remote = machine(bare, "one")
+    clone = bare.parent / "one"
+    git(clone, "remote", "set-url", "origin", "../bare.git")
+    git(clone, "worktree", "add", "--quiet", "--detach", "../other/linked")
+    submit(remote)
+    linked = Repository.discover(bare.parent / "other" / "linked")
+    assert Remote(linked, Objects(linked.common_dir), "origin").look()["todo"].lease == Lease()
+    assert remote.branch(BRANCH) is not None
+
+
 def test_a_remote_that_is_away_is_worth_another_try(bare: Path) -> None:
     remote = machine(bare, "m")
     submit(remote)
