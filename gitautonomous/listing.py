@@ -297,26 +297,34 @@ def last_sessions(reader: Reader, by_person: list[tuple[Fields, str]]) -> list[s
 
 def read_lists(reader: Reader, tasks: list[Fields], sessions: list[str]) -> None:
     """Fill in what a person may have changed since the last session: the list, and whether it is a task at all. A check has not seen it."""
-    folders = [f".autonomous/{task['name']}" for task in tasks]
-    where = [f"{task['tip']}:{folder}" for task, folder in zip(tasks, folders, strict=True)]
-    described = reader.ids([f"{place}/task.toml" for place in where])
-    lists = reader.ids([f"{place}/task_list.md" for place in where])
-    before = reader.ids(
-        [f"{at or NO_COMMIT}:{folder}/task_list.md" for at, folder in zip(sessions, folders, strict=True)]
-    )
-    edited = []
-    for task, readable, now, then in zip(tasks, described, lists, before, strict=True):
+    listed = changed(reader, tasks, sessions, "task_list.md")
+    described = changed(reader, tasks, sessions, "task.toml")
+    for task in tasks:
         if task["check"] != "none":
             task["check"] = "unknown"
-        task["readable"] = bool(readable)
-        if now != then:
-            edited.append((task, now))
-    if edited:
+    if listed:
         from . import checklist
 
-        for (task, _), content in zip(edited, reader.contents([now for _, now in edited]), strict=True):
-            listed = checklist.parse(content)
-            task.update(done=listed.done, total=listed.total, stuck=listed.stuck)
+        for task, content in listed:
+            items = checklist.parse(content)
+            task.update(done=items.done, total=items.total, stuck=items.stuck)
+    if described:
+        from . import errors, model
+
+        for task, content in described:
+            try:
+                model.read_task(str(task["name"]), content.encode("utf-8", "surrogateescape"))
+            except errors.AutonomousError:
+                task["readable"] = False
+
+
+def changed(reader: Reader, tasks: list[Fields], sessions: list[str], file: str) -> list[tuple[Fields, str]]:
+    """The tasks whose tracking file is another than in their last session, with its content, empty where there is none any more."""
+    paths = [f".autonomous/{task['name']}/{file}" for task in tasks]
+    now = reader.ids([f"{task['tip']}:{path}" for task, path in zip(tasks, paths, strict=True)])
+    then = reader.ids([f"{at or NO_COMMIT}:{path}" for at, path in zip(sessions, paths, strict=True)])
+    edited = [(task, new) for task, new, old in zip(tasks, now, then, strict=True) if not new or new != old]
+    return list(zip([task for task, _ in edited], reader.contents([new for _, new in edited]), strict=True))
 
 
 def finished_tips(common_dir: str, found: list[Fields]) -> dict[str, set[str]]:

@@ -25,6 +25,12 @@ def by_hand(folder: Path, change: str) -> None:
             path.unlink()
         case "task deleted":
             (path.parent / "task.toml").unlink()
+        case "task damaged":
+            with (path.parent / "task.toml").open("a") as file:
+                file.write("goal = 'a second one'\n")
+        case "task edited":
+            with (path.parent / "task.toml").open("a") as file:
+                file.write("# by hand\n")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "-m", f"By hand: {change}\n\nAutonomous-Task: another")
 
@@ -37,6 +43,8 @@ def by_hand(folder: Path, change: str) -> None:
         ("blocked", "blocked", 1, 2, "yes"),
         ("list deleted", "broken", 0, 0, "no"),
         ("task deleted", "broken", 1, 2, "no"),
+        ("task damaged", "broken", 1, 2, "no"),
+        ("task edited", "paused", 1, 2, "no"),
     ],
 )
 def test_above_a_persons_commits_the_record_is_the_last_sessions_and_the_list_the_newest(
@@ -51,6 +59,12 @@ def test_above_a_persons_commits_the_record_is_the_last_sessions_and_the_list_th
         "state": state, "done": done, "total": total, "sessions": 2, "tokens": 20, "base": "main",
     }  # fmt: skip
     assert (task["reason"] == "only blocked or skipped items are left") == (stuck == "yes")
+
+
+def test_a_branch_that_is_no_task_is_broken(repo: Path) -> None:
+    git(repo, "branch", "autonomous/plain")
+    (task,) = listing.tasks(str(repo / ".git"), "autonomous/", 0.0)
+    assert (task["state"], task["reason"], task["total"]) == ("broken", "task.toml cannot be read", 0)
 
 
 def test_a_listing_knows_the_worktrees_that_git_knows(repo: Path, tmp_path: Path) -> None:
