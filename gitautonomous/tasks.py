@@ -331,11 +331,16 @@ def default_task(place: Place, *, running: bool = False) -> str:
 
 
 def known_task(place: Place, name: str) -> str:
-    """`name` when it is a task here. Raises AutonomousError that names the nearest one."""
+    """`name` when it is a task here. Raises AutonomousError that names how to get one that only a remote has, or the nearest one."""
     import difflib
 
     names = place.names()
     if name not in names:
+        if remote := on_remotes(place, name):
+            raise AutonomousError(
+                f"the task '{name}' is on {remote[0].removeprefix('refs/remotes/')}, and has no branch here yet",
+                f"git autonomous resume {name}",
+            )
         near = difflib.get_close_matches(name, names, 1)
         raise AutonomousError(
             f"there is no task '{model.one_line(name, 80)}'",
@@ -344,13 +349,18 @@ def known_task(place: Place, name: str) -> str:
     return name
 
 
+def on_remotes(place: Place, name: str) -> list[str]:
+    """The remote-tracking branches (full names) of a task."""
+    suffix = f"/{place.branch(name)}"
+    return [ref for ref in place.objects.refs("refs/remotes/") if ref.endswith(suffix)]
+
+
 def bring_here(place: Place, name: str, screen: Screen) -> None:
     """Make a local branch for a task that another clone pushed. Raises AutonomousError when the task is nowhere."""
     if name in place.names():
         return
     model.check_name(name)
-    suffix = f"/{place.branch(name)}"
-    remote = [ref for ref in place.objects.refs("refs/remotes/") if ref.endswith(suffix)]
+    remote = on_remotes(place, name)
     if not remote:
         known_task(place, name)
     if len(remote) > 1:

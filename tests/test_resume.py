@@ -138,6 +138,19 @@ def test_a_listing_reads_the_list_of_a_session_that_a_person_amended(repo: Path)
     assert (task["state"], task["done"], task["total"], task["sessions"]) == ("finished", 2, 2, 2)
 
 
+@pytest.mark.parametrize("command", ["merge", "review", "status", "pr", "log"])
+def test_what_only_a_remote_has_is_named_with_the_command_that_brings_it_here(repo: Path, command: str) -> None:
+    made.finished(repo, "todo", {"a": "1\n"})
+    clone = repo.parent / "clone"
+    git(repo, "clone", "--quiet", str(repo), str(clone))
+    ended = autonomous(clone, command, "todo")
+    assert (ended.status, ended.err) == (
+        1,
+        "error: the task 'todo' is on origin/autonomous/todo, and has no branch here yet\n"
+        "hint: git autonomous resume todo\n",
+    )
+
+
 def test_a_persons_commits_and_uncommitted_edits_are_kept(agent_repo: Path, model: Server) -> None:
     model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
     autonomous(agent_repo, *START, "--plan")
