@@ -35,6 +35,7 @@ PLAIN_COLUMNS = 200
 _KEPT = 1000  # characters of a text that are looked at: more than any terminal's line
 _MOST_FILES = 20  # of one change that are shown
 _DELAY = "next session"
+_SIGNS = {"$": "", "•": "", "✓": show.GREEN, "✗": show.RED, "!": show.YELLOW}  # before a fact, and in which colour
 _GONE = (errno.EIO, errno.EPIPE)  # a terminal, a pipe that nobody reads
 
 
@@ -106,8 +107,7 @@ class Screen:
         self._why = ""
         self._countdown = ""
         self._facts: list[str] = []  # that are not shown yet
-        self._good = self._styled(self._fit("✓"), show.GREEN)
-        self._bad = self._styled(self._fit("✗"), show.RED)
+        self._signs = {sign: self._styled(self._fit(sign), style) for sign, style in _SIGNS.items()}
 
     def __enter__(self) -> Self:
         return self
@@ -178,12 +178,12 @@ class Screen:
                 self._trouble = message
                 self._now(
                     "waiting for the network" if "waiting for network" in message else "trying again",
-                    *[] if again else [self._fact("!", message, show.YELLOW)],
+                    *[] if again else [self._fact("!", message)],
                 )
             case Warned(message):
-                self._facts.append(self._fact("!", message, show.YELLOW))
+                self._facts.append(self._fact("!", message))
             case TurnFailed(message):
-                self._now("failed", self._fact("✗", message, show.RED))
+                self._now("failed", self._fact("✗", message))
             case TurnCompleted():
                 self._now("done")
 
@@ -255,10 +255,10 @@ class Screen:
         """A line about something that went well or did not. The details at its end are not cut off by a long text."""
         end = "".join([f" {self._fit('–')} {self._cut(self._line(detail), 40)}" for detail in details if detail])
         text = self._cut(self._line(text), max(self._columns() - 2 - show.measure(end), 8))
-        return f"{self._good if good else self._bad} {text}{end}"
+        return f"{self._signs['✓' if good else '✗']} {text}{end}"
 
-    def _fact(self, sign: str, text: str, style: str = "") -> str:
-        return f"{self._styled(self._fit(sign), style)} {self._cut(self._line(text), self._columns() - 2)}"
+    def _fact(self, sign: str, text: str) -> str:
+        return f"{self._signs[sign]} {self._cut(self._line(text), self._columns() - 2)}"
 
     def _line(self, foreign: str) -> str:
         return self._fit(show.one_line(foreign[:_KEPT]))
