@@ -258,26 +258,25 @@ class _Follower:
 
     def _read(self) -> bool:
         """Take in what is new. Returns whether there was anything, so that there may be more at once."""
-        for line in self.lines.read():
-            self._take(line)
+        self._take(self.lines.read())
         return not self.lines.at_end
 
     def _read_rest(self, on_tick: Callable[[], None]) -> None:
         while self._read():
             on_tick()
-        for line in self.lines.finish():
-            self._take(line)
+        self._take(self.lines.finish())
 
-    def _take(self, line: bytes) -> None:
-        event = parse_event(without_output(line))
+    def _take(self, lines: Iterator[bytes]) -> None:
         now = time.monotonic()
-        if not isinstance(event, Trouble):  # Codex tries again for ever, and would never be silent
-            self.last_sign = now
-        if event is not None:
-            self.turn.feed(event, now)
-            if self.turn.ended and self.turn_ended is None:
-                self.turn_ended = now
-            self.on_event(event)
+        for line in lines:
+            event = parse_event(without_output(line))
+            if not isinstance(event, Trouble):  # Codex tries again for ever, and would never be silent
+                self.last_sign = now
+            if event is not None:
+                self.turn.feed(event, now)
+                self.on_event(event)
+        if self.turn.ended and self.turn_ended is None:
+            self.turn_ended = now
 
     def _overdue(self, deadlines: Deadlines) -> str:
         """The deadline that has passed, or "exited" for a Codex that lingers after its turn; empty when it may go on."""
