@@ -2,7 +2,8 @@
 
 `refs/autonomous/backup/<task>/<n>` and `refs/autonomous/merged/<task>/<n>` share one count, so the highest number is the newest. Such a ref holds the branch's tip; or, where
 the worktree had uncommitted work, a commit on top of the tip with the trailer `Autonomous-Kept: worktree`: its tree is the files as they were, untracked ones included; a second
-parent with the trailer `Autonomous-Kept: index` holds what was staged when that was something else; the heads of an unfinished merge follow.
+parent with the trailer `Autonomous-Kept: index` holds what was staged when that was something else; the heads of an unfinished merge follow. A task counts as merged only
+while its base has the tip, or, after a squash or a rebase, the commit at `refs/autonomous/merged/<task>/<n>-result`.
 
 What no commit can hold goes to `<common git dir>/autonomous/attic/<task>/<n>/`, listed in its `contents.json`: repositories inside the worktree, checked out submodules with the
 git dirs that belong to them, and whatever stood in the place of the worktree's `.git` file.
@@ -22,6 +23,7 @@ from pathlib import Path
 from . import hostile, locks, nested, states, stopping
 from .errors import AutonomousError
 from .git import ZERO, Repository, SwappedPointer, Worktree, text
+from .listing import RESULT
 from .objects import Objects
 from .workspace import remove_tree
 
@@ -103,11 +105,19 @@ def _keep(repository: Repository, objects: Objects, task: str, branch: str, *, a
     return ref
 
 
-def keep_merged(repository: Repository, objects: Objects, task: str, tip: str) -> str:
-    """Keep the tip of a merged task. Returns the ref."""
+def keep_merged(repository: Repository, objects: Objects, task: str, tip: str, result: str) -> str:
+    """Keep the tip of a merged task, and `result`, the commit of its base that has it. Returns the tip's ref."""
     ref = next_ref(objects, f"{MERGED}{task}/")
     repository.update_ref(ref, tip, ZERO, f"merged {task}")
+    if not objects.is_ancestor(tip, result):
+        repository.update_ref(f"{ref}{RESULT}", result, ZERO, f"merged {task}")
     return ref
+
+
+def results(objects: Objects, task: str, tip: str) -> list[str]:
+    """What a task's tip became where it was merged: its own commit, or the one that has its changes."""
+    marks = [kept.ref for kept in kept_states(objects, task) if kept.merged and kept.tip == tip]
+    return [objects.tip(f"{ref}{RESULT}") or tip for ref in marks]
 
 
 def next_ref(objects: Objects, prefix: str) -> str:

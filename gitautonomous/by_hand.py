@@ -283,7 +283,7 @@ def clear_away(here: Here, place: Place, merged: Merged, commit: str) -> None:
     """Take the merged task away as `git autonomous merge` does, and say so."""
     try:
         with backup.at_rest(place.repository, merged.name):
-            kept = merge.clear_away(place, merged.name, tell)
+            kept = merge.clear_away(place, merged.name, commit, tell)
     except AutonomousError as error:
         tell(f"'{merged.name}' is merged, but its branch and worktree stay: {error.message}")
         return
@@ -301,6 +301,6 @@ def notice(here: Here) -> None:
         return
     place = open_place({}, None)
     for task in candidates[:NOTICED]:
-        why = removal.how_absorbed(place, str(task["name"]), finished=True)
-        if why is not None:
-            tell(f"{task['name']} is done with ({why}): git autonomous prune")
+        found = removal.how_absorbed(place, str(task["name"]), finished=True)
+        if found is not None:
+            tell(f"{task['name']} is done with ({found[0]}): git autonomous prune")

@@ -13,6 +13,8 @@ from . import conflicts, locks, outside, states, trusted
 
 FORMAT = "%(refname)%00%(objectname)%00%(raw)%00%00"
 NO_COMMIT = "0" * 40
+RESULT = "-result"
+"""Ends the ref of what a merged task became in its base, where that does not have the task's own commits."""
 ANCESTORS = 512
 """How many commits of a person above the last session's are looked through for its summary."""
 
@@ -125,7 +127,7 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     where = f"refs/heads/{prefix}"
     start = len(where)
     found: list[Fields] = []
-    kept: set[str] = set()
+    kept: dict[str, str] = {}
     by_person: list[tuple[Fields, str]] = []
     amended: list[Fields] = []
     patterns = (where + only if only else where, "refs/autonomous/merged/")
@@ -134,7 +136,7 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     for record in records(*reading):
         ref, tip, content = record.split("\0", 2)
         if ref.startswith("refs/autonomous/merged/"):
-            kept.add(tip)
+            kept[ref] = tip
             continue
         name = ref[start:]
         if "/" in name:
@@ -154,7 +156,7 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
         read_tips(git, by_person, amended)
     asked = outside.Question(git, finished_tips(common_dir, found))
     words = local_words(common_dir, found, now)
-    merged = kept | asked.answer(keep=only is None)
+    merged = merged_here(git, found, kept) | asked.answer(keep=only is None)
     for task in found:
         add_state(task, *words.get(task["name"], NO_WORD), task["tip"] in merged)
     conflicts.add(found, common_dir, lambda ref: ref_tip(common_dir, ref))
@@ -339,6 +341,24 @@ def finished_tips(common_dir: str, found: list[Fields]) -> dict[str, set[str]]:
         if tip is not None:
             result.setdefault(tip, set()).update(tips)
     return result
+
+
+def merged_here(git: Git, found: list[Fields], kept: dict[str, str]) -> set[str]:
+    """The tips of tasks that were merged and are here again, where the base still has what they became. `kept`: the refs of backup.py, with their commits."""
+    tips = set(kept.values())
+    back = [task for task in found if task["tip"] in tips]
+    if not back:
+        return set()
+    became = {tip: {tip} for tip in tips}
+    for ref, tip in kept.items():
+        became[tip].add(kept.get(f"{ref}{RESULT}", tip))
+    asked: dict[str, set[str]] = {}
+    for task in back:
+        base = ref_tip(git.common_dir, f"refs/heads/{task['base']}")
+        if base is not None:
+            asked.setdefault(base, set()).update(became[task["tip"]])
+    there = outside.Question(git, asked).answer(keep=False)
+    return {task["tip"] for task in back if not there.isdisjoint(became[task["tip"]])}
 
 
 def ref_tip(common_dir: str, ref: str) -> str | None:

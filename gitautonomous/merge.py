@@ -527,7 +527,7 @@ def merge_one(
             dry_run(plan)
             return None
         if s.absorbed is not None:
-            return Done(name, s.base, "was there already", None, clear_away(place, name, say))
+            return Done(name, s.base, "was there already", None, clear_away(place, name, s.base_tip, say))
         refuse_unreviewed(plan, wish, ask)
         engine = engine_for_checks(place, s.task, ask)
         if runs_nothing(place, plan, engine):
@@ -541,16 +541,16 @@ def merge_one(
                     run_checks(place, plan, wish, worktree, engine, say)
         with moving.unbroken():
             moving.advance(repository, s.base, s.base_tip, commit, reason=f"merge {name}", hooks=stacked == base)
-            kept = clear_away(place, name, say)
+            kept = clear_away(place, name, commit, say)
     how = {MERGE: "merge commit", SQUASH: "squashed", REBASE: "rebased", FF_ONLY: "fast-forward"}[plan.style]
     return Done(name, s.base, f"{how}, {count(len(s.changes), 'file')}", commit, kept)
 
 
-def clear_away(place: Place, name: str, say: Say) -> str | None:
-    """Take a merged task away and return the ref of its tip; where that cannot be, say why and leave it: the merge is done."""
+def clear_away(place: Place, name: str, result: str, say: Say) -> str | None:
+    """Take a task away that is in its base by the commit `result`, and return the ref of its tip; where that cannot be, say why and leave it: the merge is done."""
     try:
         removal.refuse_where_user_is(place, name)
-        return removal.retire(place, name, say)
+        return removal.retire(place, name, result, say)
     except (AutonomousError, OSError) as error:
         say(f"'{name}' is merged, but its branch and worktree stay: {getattr(error, 'message', error)}")
         return None

@@ -104,45 +104,49 @@ def prune(place: Place, say: Say, *, dry_run: bool = False) -> Iterator[Gone]:
         name = str(task["name"])
         if task["state"] in (states.RUNNING, states.WAITING, states.BROKEN):
             continue
-        why = how_absorbed(place, name, finished=bool(task["total"]) and task["done"] == task["total"])
-        if why is None:
+        found = how_absorbed(place, name, finished=bool(task["total"]) and task["done"] == task["total"])
+        if found is None:
             continue
+        why, result = found
         if dry_run:
             yield Gone(name, why)
             continue
         try:
             with backup.at_rest(place.repository, name):
                 refuse_where_user_is(place, name)
-                yield Gone(name, why, retire(place, name, say))
+                yield Gone(name, why, retire(place, name, result, say))
         except AutonomousError as error:
             say(f"'{name}' stays: {error.message}")
 
 
-def how_absorbed(place: Place, name: str, *, finished: bool) -> str | None:
-    """How a task's work came into its base, in words, None where it did not. What is not `finished` counts only when we merged it ourselves."""
-    tip = place.objects.tip(place.ref(name))
+def how_absorbed(place: Place, name: str, *, finished: bool) -> tuple[str, str] | None:
+    """(how a task's work came into its base, in words; a commit of the base that has it), None where it did not. What is not `finished` counts only when we merged
+    it ourselves."""
+    objects, tip = place.objects, place.objects.tip(place.ref(name))
     assert tip is not None
-    if any(kept.merged and kept.tip == tip for kept in backup.kept_states(place.objects, name)):
-        return "merged"
-    if not finished:
-        return None
-    base = read_task(place, name).base
-    for ref in bases(place, base):
-        at = place.objects.tip(ref)
-        found = absorbed.how(place.repository, place.objects, name, tip, at) if at is not None else None
+    tips = [(ref, at) for ref in bases(place, read_task(place, name).base) if (at := objects.tip(ref)) is not None]
+    for result in backup.results(objects, name, tip):
+        if any(objects.is_ancestor(result, at) for _, at in tips):
+            return "merged", result
+    for ref, at in tips if finished else ():
+        found = absorbed.how(place.repository, objects, name, tip, at)
         if found is not None:
-            return {"merged": "merged into {}", "contained": "all of it is in {}"}.get(
+            how = {"merged": "merged into {}", "contained": "all of it is in {}"}.get(
                 found, found.replace("squashed", "squashed into {}").replace("rebased", "rebased onto {}")
-            ).format(ref.partition("/")[2].partition("/")[2])
+            )
+            return how.format(ref.partition("/")[2].partition("/")[2]), at
     return None
 
 
-def retire(place: Place, name: str, say: Say) -> str:
-    """Take a merged task away: its tip is kept as merged, and what was uncommitted in its worktree apart from it. Returns the tip's ref."""
+def retire(place: Place, name: str, result: str, say: Say) -> str:
+    """Take a merged task away: its tip is kept as merged, and what was uncommitted in its worktree apart from it. Returns the tip's ref.
+
+    `result`: a commit of the base that has it.
+    """
     tip = place.objects.tip(place.ref(name))
     assert tip is not None
     name_ignored(place, name, say)
-    kept = backup.keep_merged(place.repository, place.objects, name, tip)
+    kept = backup.keep_merged(place.repository, place.objects, name, tip, result)
     uncommitted = backup.keep_uncommitted(place.repository, place.objects, name, place.branch(name))
     if uncommitted is not None:
         say(f"the worktree of '{name}' had uncommitted work that was not merged; it is kept at {uncommitted}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import made
 import pytest
 from conftest import git
-from program import autonomous
+from program import autonomous, listed
 
 from gitautonomous import absorbed, stopping
 
@@ -131,6 +131,31 @@ def test_a_merged_task_at_work_or_with_its_user_inside_stays_and_uncommitted_wor
     assert git(repo, "show", "refs/autonomous/backup/dirty/2:draft") == "1"
     assert autonomous(repo, "restore", "dirty").status == 0
     assert (made.worktree_of(repo, "dirty") / "draft").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("style", [[], ["--squash"], ["--rebase"]], ids=["merge", "squash", "rebase"])
+def test_a_merge_counts_only_while_the_base_has_it(repo: Path, style: list[str]) -> None:
+    (repo / "b").write_text("1\n")
+    git(repo, "add", "b")
+    git(repo, "commit", "-qm", "main goes on")
+    made.finished(repo, "todo", {"a": "1\n"})
+    before = git(repo, "rev-parse", "main")
+    assert autonomous(repo, "merge", *style, "todo").status == 0
+    after = git(repo, "rev-parse", "main")
+    assert autonomous(repo, "restore", "todo").status == 0
+
+    def told() -> tuple[object, str, str]:
+        (task,) = listed(repo)
+        status = autonomous(repo, "status", "todo").out
+        return task["state"], autonomous(repo, "prune", "-n").out, status.partition("next")[2].splitlines()[0].strip()
+
+    assert told() == ("merged", "todo: merged\n", "git autonomous remove todo")
+    git(repo, "reset", "--quiet", "--hard", before)
+    assert told() == ("finished", "", "git autonomous merge todo")
+    git(repo, "reset", "--quiet", "--hard", after)
+    git(repo, "rm", "-q", "a")
+    git(repo, "commit", "-qm", "taken out since")
+    assert told() == ("merged", "todo: merged\n", "git autonomous remove todo")
 
 
 def test_binary_files_modes_and_hostile_names_are_compared_too(repo: Path) -> None:

@@ -254,8 +254,10 @@ def test_another_task_that_conflicts_is_told_with_its_files(task: Fabricated) ->
     )
 
 
-def test_what_merges_already_counts_as_merged_when_its_tip_is_kept(task: Fabricated) -> None:
+def test_what_was_squashed_and_is_back_counts_as_merged(task: Fabricated) -> None:
     git(task.repo, "update-ref", "refs/autonomous/merged/todo/1", task.tip)
+    git(task.repo, "commit", "--quiet", "--allow-empty", "-m", "All of it")
+    git(task.repo, "update-ref", "refs/autonomous/merged/todo/1-result", "main")
     assert of_task(task).forecast == Forecast("merged")
 
 
