@@ -200,10 +200,10 @@ def written(header: str) -> tuple[int, bool]:
     Its trailers may not tell what is in it then.
     """
     before, _, after = header.partition("\ncommitter ")
-    fields = after.partition("\n")[0].rsplit(" ", 2)
-    if len(fields) < 3 or not fields[1].isdecimal():
-        return 0, True
-    return int(fields[1]), not before.endswith(f" {fields[1]} {fields[2]}")
+    line = after.partition("\n")[0]
+    date = line[line.rfind("> ") :]  # > 1700000000 +0100
+    at = date[2:].partition(" ")[0]
+    return (int(at), not before.endswith(date)) if at.isdecimal() else (0, True)
 
 
 def parent_of(header: str) -> str | None:
@@ -394,10 +394,14 @@ def local_words(common_dir: str, found: list[Fields], now: float) -> dict[str, W
     words: dict[str, Word] = {}
     for task in found:
         name = task["name"]
-        told = task["total"] and task["done"] == task["total"] and task["check"] in ("passed", "none")  # as finished
-        if name in running or (name in ended and not told):
+        if name in running or (name in ended and not tells_finished(task)):
             words[name] = local_word(os.path.join(common_dir, "autonomous", "tasks", name), task["tip"], now)
     return words
+
+
+def tells_finished(task: Fields) -> bool:
+    """Whether a task's newest commit says that it is finished: then no word is needed for that."""
+    return bool(task["total"] and task["done"] == task["total"] and task["check"] in ("passed", "none"))
 
 
 def names(common_dir: str, folder: str) -> set[str]:

@@ -15,7 +15,7 @@ from . import states
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import TextIO
+    from typing import Any, TextIO
 
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 STATE_COLOURS = {
@@ -308,14 +308,15 @@ def table(
             style = (styles or {}).get(index, {})
             padded = [paint(padded[0], DIM), *[paint(text, style.get(text.rstrip(), "")) for text in padded[1:]]]
         laid_out.append(padded)
-    out = []
-    blank = " " * widths[0]
-    for key, line in zip(cells[0], zip(*laid_out, strict=True), strict=True):
-        if natural[0] > widths[0] and measure(key) > widths[0]:
-            out.append(line[0])
-            line = (blank, *line[1:])
-        out.append(_GAP.join(line).rstrip())
-    return "\n".join(out) + "\n"
+    lines: list[tuple[str, ...]] = list(zip(*laid_out, strict=True))
+    if natural[0] > widths[0]:
+        blank = " " * widths[0]
+        lines = [
+            part
+            for key, line in zip(cells[0], lines, strict=True)
+            for part in ([(line[0],), (blank, *line[1:])] if measure(key) > widths[0] else [line])
+        ]
+    return "\n".join([_GAP.join(line).rstrip() for line in lines]) + "\n"
 
 
 def _prepared(heading: str, column: Sequence[str], ascii: bool) -> list[str]:
@@ -363,28 +364,25 @@ def _fit(
 
 
 def list_table(
-    tasks: Sequence[Mapping[str, object]], *, width: int | None, colour: bool = False, ascii: bool = False, now: float
+    tasks: Sequence[Mapping[str, Any]], *, width: int | None, colour: bool = False, ascii: bool = False, now: float
 ) -> str:
-    """The tasks, as `list --json` gives them, as a table; "" for none. `updated`, `now`: seconds since the epoch."""
+    """The tasks, as `listing.tasks` gives them, as a table; "" for none. `now`: seconds since the epoch."""
     rows = []
-    for task in tasks:  # thousands of them: in line what the helpers below do elsewhere
-        done, total, sessions, tokens, updated = [
-            value if isinstance(value := task[key], int) else 0
-            for key in ("done", "total", "sessions", "tokens", "updated")
-        ]
-        note = str(task["reason"] or "")
-        if task["conflicts"] and (conflicts := ", ".join(_texts(task, "conflicts"))):
-            note += f"{'; ' * bool(note)}conflicts with {conflicts}"
+    for task in tasks:
+        done, total, sessions, tokens = task["done"], task["total"], task["sessions"], task["tokens"]
+        note = task["reason"] or ""
+        if task["conflicts"]:
+            note += f"{'; ' * bool(note)}conflicts with {', '.join(task['conflicts'])}"
         rows.append(
             (
-                str(task["name"]),
-                str(task["state"]),
+                task["name"],
+                task["state"],
                 bar(done, total, 10) if total else "",
                 f"{done}/{total}" if total else "",
                 str(sessions) if sessions else "",
-                str(task["check"]),
+                task["check"],
                 count(tokens) if tokens else "",
-                ago(updated, now) if updated else "",
+                ago(task["updated"], now) if task["updated"] else "",
                 note,
             )
         )

@@ -428,7 +428,7 @@ def test_the_list_in_colour_is_the_same_text_with_colours() -> None:
 
 
 def test_a_hostile_task_cannot_break_the_list() -> None:
-    hostile = task(name="x\x1b]0;t\x07\ny", reason="a\u202eb\nc\x1b[2J", tokens="many", conflicts="none", total=0)
+    hostile = task(name="x\x1b]0;t\x07\ny", reason="a\u202eb\nc\x1b[2J", tokens=0, total=0)
     assert "\n" + show.list_table([hostile], width=None, now=NOW) == dedent("""
         task       state   sessions  check   updated    note
         x␛]0;t␇ y  paused         6  passed  3 min ago  a�b c
