@@ -191,14 +191,14 @@ def close(
 
 def check_surroundings(workspace: Workspace, attempt: Attempt) -> None:
     """Raise NeedsPerson when the repository's configuration or hooks are not as they were: once, then the person has been told."""
-    now = guard.snapshot(workspace.repository, workspace.worktree)
+    now = guard.snapshot(workspace.repository, workspace.worktree, full=attempt.full)
     changed = guard.difference(workspace.guard_file, attempt.guard, now)
     if changed:
-        workspace.journal.append("told", id=attempt.id, guard=guard.remember(workspace.guard_file, now))
+        workspace.journal.append("told", id=attempt.id, guard=guard.SETTLED)
         shown = ", ".join(model.one_line(name, 80) for name in changed[:10])
         raise NeedsPerson(
             f"not by git autonomous, and while session {attempt.number} ran, the repository changed: {shown}",
-            f"git -C {workspace.repository.main_root} config --list --show-origin    # if all is well: git autonomous resume {workspace.task.name}",
+            f"{guard.look(workspace.repository, changed)}    # if all is well: git autonomous resume {workspace.task.name}",
         )
     workspace.repository.refuse_unsafe_filters(workspace.worktree.path)
 

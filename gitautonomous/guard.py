@@ -1,6 +1,6 @@
 """What an agent must not reach: the repository's configuration and hooks, compared before and after each session.
 
-Other refs move freely, and so do the `branch.*` settings that git itself writes while people work in their own checkout.
+Other refs move freely, and so do settings that cannot make git run a program nor change what a task does: people work in their own checkout meanwhile.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,20 +19,49 @@ from .git import Repository, Worktree
 INFO = ("attributes", "exclude", "grafts", "sparse-checkout")
 """What git obeys below info/. Its `refs` there are for others, and written by each `git gc`."""
 
+FREE = re.compile(
+    r"(?:advice|author|branch|color|column|committer|log|push|rebase|status|user)\."
+    r"|pull\.(?:ff|rebase)$|lfs\.(?:repositoryformatversion|.*\.(?:access|locksverify))$"
+)
+"""Settings that anybody may change at any time."""
+
+ADDRESSES = re.compile(
+    r"remote\.(?:pushdefault|.*\.(?:url|pushurl|fetch|push|tagopt|prune|gh-resolved))$|submodule\..*\.(?:active|url)$"
+)
+"""Settings that only a person can change as long as the agent is in its sandbox. Without one it could lead a later push to a repository whose hooks are its own."""
+
+FOLDERS = {
+    "hooks/": "hooks",
+    "kept hooks/": "hooks.before-autonomous",
+    "our hooks/": "autonomous/hooks",
+    "info/": "info",
+}
+"""Where the files are, below the common git dir, by how their names begin in a snapshot."""
+
+SETTLED = ""
+"""Instead of a fingerprint: a person was told what changed, and the agent is gone."""
+
 Snapshot = dict[str, str]
 """A fingerprint of each thing that git obeys on this machine, by its name. No values: they may be secrets."""
 
 
-def snapshot(repository: Repository, worktree: Worktree) -> Snapshot:
+def snapshot(repository: Repository, worktree: Worktree, *, full: bool) -> Snapshot:
+    """How everything is now. `full`: the agent has no sandbox."""
     common = repository.common_dir
+    configs = {
+        "": common / "config",
+        " of the main worktree": common / "config.worktree",
+        " of the task's worktree": worktree.git_dir / "config.worktree",
+    }
     return dict(
         (
-            *_config("", common / "config"),
-            *_config(" of the main worktree", common / "config.worktree"),
-            *_config(" of the task's worktree", worktree.git_dir / "config.worktree"),
-            *_files("hooks/", _below(common / "hooks")),
-            *_files("kept hooks/", _below(common / "hooks.before-autonomous")),
-            *_files("our hooks/", _below(common / "autonomous" / "hooks")),
+            *(entry for whose, path in configs.items() for entry in _config(whose, path, full)),
+            *(
+                entry
+                for whose, folder in FOLDERS.items()
+                if whose != "info/"
+                for entry in _files(whose, _below(common / folder))
+            ),
             *_files("info/", (common / "info" / name for name in INFO)),
             *_files("the worktree's ", (worktree.git_dir / name for name in ("gitdir", "commondir"))),
         )
@@ -52,8 +82,8 @@ def fingerprint(taken: Snapshot) -> str:
 
 
 def difference(path: Path, before: str, now: Snapshot) -> list[str]:
-    """The names of what changed since the snapshot with the fingerprint `before`, which was kept at `path`; empty when nothing did."""
-    if fingerprint(now) == before:
+    """The names of what changed since the snapshot with the fingerprint `before`, which was kept at `path`; empty when nothing did, or `before` is SETTLED."""
+    if before in (SETTLED, fingerprint(now)):
         return []
     try:
         kept: Snapshot = json.loads(path.read_text())
@@ -64,13 +94,21 @@ def difference(path: Path, before: str, now: Snapshot) -> list[str]:
     return sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
 
 
-def _config(whose: str, path: Path) -> Iterator[tuple[str, str]]:
+def look(repository: Repository, changed: list[str]) -> str:
+    """A command that shows what `difference` named first."""
+    whose = next((whose for whose in FOLDERS if changed[0].startswith(whose)), None)
+    if whose is not None:
+        return f"ls -l {repository.common_dir / FOLDERS[whose]}"
+    return f"git -C {repository.main_root} config --list --show-origin"
+
+
+def _config(whose: str, path: Path, full: bool) -> Iterator[tuple[str, str]]:
     if not path.exists():
         return
     values: dict[str, list[str]] = {}
     try:
         for entry in pygit2.Config(str(path)):
-            if not entry.name.startswith("branch."):
+            if not FREE.match(entry.name) and (full or not ADDRESSES.match(entry.name)):
                 values.setdefault(entry.name, []).append(entry.value or "")
     except (pygit2.GitError, ValueError):
         yield f"configuration{whose}", "unreadable"

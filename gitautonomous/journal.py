@@ -5,7 +5,7 @@ Lines (all have `event` and `at`, epoch seconds, and last of all `crc`, the CRC-
 =========== ==================================================================================================================
 journal     first line; `format` 1
 attempt     before Codex starts: `id`, `number`, `role`, `tip`, `thread`, `prompt` (sha256), `offset` (bytes of the transcript), `full`, `guard`
-told        `id`, and `guard` or `tip`: a person was told that it is another now, so it counts as the attempt's from here on
+told        `id`, and `guard` (empty) or `tip`: a person was told that it is another now, so that counts no more, or as the attempt's from here on
 started     `id`, `pid`, `start`, `boot`: who Codex is
 ended       Codex is gone: `id`, `kind`, `message`, `returncode`, `seconds`
 checks      `tree`, `results`: [{command, returncode, seconds, tail}]

@@ -350,6 +350,8 @@ class Runner:
         workspace, number = self.workspace, self.history.last.number + 1
         text = self._prompt(role, number)
         transcript = workspace.transcript(number)
+        full = workspace.task.options.network
+        taken = guard.snapshot(workspace.repository, workspace.worktree, full=full)
         attempt = Attempt(
             id=uuid.uuid4().hex,
             number=number,
@@ -357,8 +359,8 @@ class Runner:
             tip=workspace.tip(),
             thread=self.thread,
             offset=transcript.stat().st_size if transcript.exists() else 0,
-            full=workspace.task.options.network,
-            guard=guard.remember(workspace.guard_file, guard.snapshot(workspace.repository, workspace.worktree)),
+            full=full,
+            guard=guard.remember(workspace.guard_file, taken),
         )
         workspace.journal.append(
             "attempt",

@@ -6,13 +6,16 @@ import os
 import subprocess
 from pathlib import Path
 
+import made
 import pytest
 from agent import executor, initializer, sessions, write_file
 from canaries import ATTRIBUTES, Canaries
 from conftest import git
 from program import autonomous, commits, listed
 
-from gitautonomous.scripted import Server
+from gitautonomous import guard
+from gitautonomous.git import Repository, Worktree
+from gitautonomous.scripted import Request, Server, Step
 
 pytestmark = pytest.mark.usefixtures("codex_home")
 START = ("start", "Write a and b", "--name", "todo", "--delay", "0")
@@ -299,11 +302,45 @@ def test_a_changed_configuration_or_hook_stops_the_task_by_name_and_nothing_of_i
         (common / name).unlink()
     git(agent_repo, "config", "--unset", "core.fsmonitor")
     git(agent_repo, "config", "--unset", "filter.x.clean")
-    ended = autonomous(agent_repo, *RESUME)
-    assert ended.status == 3 and reason(agent_repo)[1].endswith(changed)
+    assert autonomous(agent_repo, "hooks", "install").status == 0  # while no session runs, all of it is a person's
     ended = autonomous(agent_repo, *RESUME)
     assert (ended.status, ended.out) == (0, "todo: finished, all 2 items are ticked\n"), ended.err
     assert canaries.marks() == []
+
+
+HARMLESS = (
+    "git remote add up https://example.com/up.git",
+    "git remote add fork ../fork.git",
+    "git remote set-url origin ../other.git",
+    "git branch --set-upstream-to=main mine",
+    "git config user.name Me",
+    "git config pull.rebase true",
+    "git config remote.origin.gh-resolved base",
+)
+
+
+def test_settings_that_run_nothing_are_a_persons_to_change_and_the_others_are_not(repo: Path) -> None:
+    made.start(repo, "todo")
+    git(repo, "branch", "mine")
+    git(repo, "remote", "add", "origin", "https://example.com/origin.git")
+    repository = Repository.discover(repo)
+    tree = Worktree.registered(repository, made.worktree_of(repo, "todo"))
+
+    def changed(command: str, full: bool = False) -> bool:
+        before = guard.snapshot(repository, tree, full=full)
+        git(repo, *command.split()[1:])
+        return guard.snapshot(repository, tree, full=full) != before
+
+    assert [command for command in HARMLESS if changed(command)] == []
+    alarming = (
+        "git config remote.up.uploadpack evil", "git config remote.up.vcs evil", "git config remote.up.proxy evil",
+        "git config pull.twohead evil", "git config alias.st !evil", "git config core.sshCommand evil",
+        "git config url.evil::.insteadOf https://", "git config lfs.customtransfer.x.path evil",
+        "git config submodule.x.update !evil", "git config autonomous.checks evil",
+    )  # fmt: skip
+    assert [command for command in alarming if not changed(command)] == []
+    # Without a sandbox an agent could have done it, and the hooks of a repository in a folder are run by a push to it.
+    assert changed("git remote set-url origin ../evil.git", full=True)
 
 
 def test_what_people_do_meanwhile_in_their_own_checkout_is_no_alarm(agent_repo: Path, model: Server) -> None:
@@ -316,6 +353,21 @@ def test_what_people_do_meanwhile_in_their_own_checkout_is_no_alarm(agent_repo: 
     ended = autonomous(agent_repo, *START, "--network")
     assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
     assert git(agent_repo, "log", "-1", "--format=%s", "feature") == "Mine"
+
+
+def test_a_remote_that_a_person_adds_while_a_sandboxed_session_runs_is_no_alarm(
+    agent_repo: Path, model: Server
+) -> None:
+    play = sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1")))
+
+    def respond(request: Request) -> Step:
+        git(agent_repo, "config", f"remote.up{request.number}.url", "../up.git")
+        git(agent_repo, "config", "user.name", f"Me {request.number}")
+        return play(request)
+
+    model.play(respond)
+    ended = autonomous(agent_repo, *START)
+    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
 
 
 def test_an_agents_own_commits_become_the_sessions_one_commit(agent_repo: Path, worktree: Path, model: Server) -> None:
