@@ -10,6 +10,7 @@ from contextlib import suppress
 def main() -> int:
     """Run the command line in sys.argv and return the exit status."""
     from . import trusted
+    from .errors import AutonomousError
 
     open_what_is_closed()
     os.environ["PATH"] = trusted.path(os.environ.get("PATH", os.defpath))
@@ -18,7 +19,7 @@ def main() -> int:
 
         common_dir = listing.find_common_dir()
         if common_dir is not None:
-            with suppress(OSError):  # cli says in words what fails here
+            with suppress(OSError, AutonomousError):  # cli says in words what fails here
                 status = overview.show_list(common_dir, "--json" in sys.argv)
                 sys.stderr.flush()
                 os._exit(status)  # nothing is open: taking thousands of tasks apart would cost a twentieth of the time

@@ -72,7 +72,9 @@ def main(arguments: list[str]) -> int:
             raise
         where = f"{show.clean(str(error.filename))}: " if error.filename else ""
         return fail(f"{where}{error.strerror}", "git autonomous doctor", 1)
-    except Exception:
+    except Exception as error:
+        if type(error).__module__ == "_pygit2":
+            return fail(f"the repository cannot be read: {error}", "git fsck", 1)
         import traceback
 
         traceback.print_exc()

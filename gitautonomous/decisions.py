@@ -135,8 +135,7 @@ class Decisions:
         self.place = place
         self.trees = Trees(place.repository)
         self.task = read_task(place, name)
-        tip = self.trees.tip(place.ref(name))
-        assert tip is not None
+        tip = place.tip(name)
         self.chain = read_chain(self.trees, tip, self.task)
 
     # -- plans ---------------------------------------------------------------------------------------------------------------------------------

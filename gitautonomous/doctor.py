@@ -124,7 +124,9 @@ def _failure(name: str, error: AutonomousError) -> Finding:
 
 
 def _version(path: str) -> tuple[int, ...]:
-    words = process.run([path, "--version"]).stdout.decode("utf-8", "replace").split()
+    # Without the user's settings: git tells not even its version where it cannot read them.
+    unset = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    words = process.run([path, "--version"], cwd=Path("/"), env=unset).stdout.decode("utf-8", "replace").split()
     return tuple(int(part) for part in (words[2] if len(words) > 2 else "0").split(".")[:3] if part.isdecimal())
 
 

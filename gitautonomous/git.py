@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import time
@@ -104,13 +105,12 @@ class Repository:
         asked = ("--git-common-dir", "--git-dir", "--is-inside-work-tree")
         inside = ("--show-toplevel", "--show-superproject-working-tree")  # outside of a worktree git stops at these
         command = [git, "rev-parse", "--path-format=absolute", *asked, *inside]
-        done = process.run(command, cwd=directory, env=environment)
+        done = process.run(command, cwd=directory, env={**environment, "LC_ALL": "C"})
         answers = text(done.stdout).splitlines()
         if len(answers) < len(asked):
-            reason = text(done.stderr).strip().splitlines()
-            if reason and "not a git repository" not in reason[0]:
-                advice = next((line.strip() for line in reason if line.startswith("\t")), "cd ..    # then try again")
-                raise AutonomousError(reason[0].removeprefix("fatal: "), advice)
+            why = last_words(done.stderr)
+            if done.stderr and "not a git repository" not in why:
+                raise AutonomousError(why, _advice(text(done.stderr), directory or Path()))
             raise AutonomousError(
                 "not a git repository (or any of the parent directories)",
                 "git init && git commit --allow-empty -m 'First commit'",
@@ -379,6 +379,22 @@ def last_words(stderr: bytes) -> str:
     lines = [line for line in text(stderr).strip().splitlines() if line and not line.startswith("hint:")]
     causes = [line for line in lines if line.startswith(("fatal: ", "error: ", "ssh: "))]
     return (causes or lines[-1:] or ["no message"])[0].removeprefix("fatal: ").removeprefix("error: ")
+
+
+def _advice(words: str, directory: Path) -> str:
+    """What to type where git does not open a repository: what it says itself, else what shows the line of the configuration that it cannot read."""
+    own = re.search(r"^\t(git .+)$", words, re.MULTILINE)
+    if own:
+        return own[1]
+    bad = re.search(r"bad config line (\d+) in file (.+)$", words, re.MULTILINE)
+    if bad:
+        here = directory.resolve()
+        above = (folder / bad[2] for folder in (here, *here.parents))  # git names it from the top
+        path = next((path for path in above if path.is_file()), bad[2])
+        return f"sed -n {bad[1]}p {shlex.quote(str(path))}    # mend this line"
+    if "current working directory" in words:
+        return "cd ..    # then try again"
+    return "git status    # tells it too, until it is mended"
 
 
 class SwappedPointer(AutonomousError):

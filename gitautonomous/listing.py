@@ -172,7 +172,10 @@ def records(pid: int, descriptor: int) -> Iterator[str]:
             whole, end, rest = (rest + chunk).rpartition(b"\0\0\n")
             if end:
                 yield from whole.decode("utf-8", "surrogateescape").split("\0\0\n")
-    os.waitpid(pid, 0)
+    if os.waitpid(pid, 0)[1]:
+        from .errors import AutonomousError
+
+        raise AutonomousError("git cannot read the branches here; see above", "git for-each-ref    # says which")
 
 
 def worktrees(common_dir: str) -> dict[str, str]:

@@ -82,8 +82,7 @@ def _ignored(worktree: Worktree, *options: str) -> list[str]:
 def take_away(place: Place, name: str) -> None:
     """Delete the worktree and the branch of a task whose state is kept, in the order that a death in between does no harm to."""
     repository = place.repository
-    tip = place.objects.tip(place.ref(name))
-    assert tip is not None
+    tip = place.tip(name)
     entry = repository.worktree_of(place.branch(name))
     if entry is not None:
         backup.take_away(repository, entry.path)
@@ -122,8 +121,7 @@ def prune(place: Place, say: Say, *, dry_run: bool = False) -> Iterator[Gone]:
 def how_absorbed(place: Place, name: str, *, finished: bool) -> tuple[str, str] | None:
     """(how a task's work came into its base, in words; a commit of the base that has it), None where it did not. What is not `finished` counts only when we merged
     it ourselves."""
-    objects, tip = place.objects, place.objects.tip(place.ref(name))
-    assert tip is not None
+    objects, tip = place.objects, place.tip(name)
     tips = [(ref, at) for ref in bases(place, read_task(place, name).base) if (at := objects.tip(ref)) is not None]
     for result in backup.results(objects, name, tip):
         if any(objects.is_ancestor(result, at) for _, at in tips):
@@ -143,8 +141,7 @@ def retire(place: Place, name: str, result: str, say: Say) -> str:
 
     `result`: a commit of the base that has it.
     """
-    tip = place.objects.tip(place.ref(name))
-    assert tip is not None
+    tip = place.tip(name)
     name_ignored(place, name, say)
     kept = backup.keep_merged(place.repository, place.objects, name, tip, result)
     uncommitted = backup.keep_uncommitted(place.repository, place.objects, name, place.branch(name))

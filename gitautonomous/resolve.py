@@ -37,8 +37,7 @@ def mark(place: Place, name: str, into: str | None) -> Marked | None:
     repository, objects = place.repository, place.objects
     with backup.at_rest(repository, name):
         task = read_task(place, name)
-        tip = objects.tip(place.ref(name))
-        assert tip is not None
+        tip = place.tip(name)
         base = into or task.base
         base_tip = merge.tip_of_base(place, task, base)
         theirs = absorbed.plain_tip(repository, objects, name, base_tip, tip)
@@ -83,8 +82,7 @@ def _with_item(task: Task, listed: bytes, base: str, files: tuple[str, ...], tol
 def refuse_marks(place: Place, marked: Marked) -> None:
     """Raise NeedsPerson while a mark of one of these conflicts is left in a file of the task's tip."""
     ours, theirs = marked.sides
-    tip = place.objects.tip(place.ref(marked.task))
-    assert tip is not None
+    tip = place.tip(marked.task)
     done = place.repository.call(
         "grep", "--files-with-matches", "--fixed-strings", "-z", "--no-textconv", "-e", f"<<<<<<< {ours}", "-e", f">>>>>>> {theirs}",
         tip, "--",

@@ -213,8 +213,7 @@ class _Branch:
 def _open(place: Place, name: str) -> _Branch:
     task = read_task(place, known_task(place, name))
     trees = Trees(place.repository)
-    tip = trees.tip(place.ref(name))
-    assert tip is not None
+    tip = place.tip(name)
     return _Branch(place.repository, trees, task, read_chain(trees, tip, task))
 
 

@@ -36,8 +36,7 @@ def sync(place: Place, name: str, by: str) -> Synced:
     known_task(place, name)
     with backup.at_rest(place.repository, name):
         task = read_task(place, name)
-        tip = place.objects.tip(place.ref(name))
-        assert tip is not None
+        tip = place.tip(name)
         base, base_tip = _base(place, task)
         if place.objects.is_ancestor(base_tip, tip):
             return Synced(name, base, base_tip, tip, news=False)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
+import made
 import pytest
 from agent import initializer, sessions, task_list, write_file
 from conftest import git, make_repository
@@ -41,10 +44,44 @@ def test_no_repository(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["list", "status"])
 def test_a_folder_that_is_gone(repo: Path, command: str) -> None:
     """Such as the worktree of a task that was merged meanwhile."""
-    script = f'mkdir gone && cd gone && rmdir ../gone && exec {" ".join(PROGRAM)} {command}'
+    script = f"mkdir gone && cd gone && rmdir ../gone && exec {' '.join(PROGRAM)} {command}"
     done = subprocess.run(["sh", "-c", script], cwd=repo, capture_output=True, text=True, check=False)
     message = "Unable to read current working directory: No such file or directory"
     assert_refused(Ended(done.returncode, done.stdout, done.stderr), 1, message, "cd .. # then try again")
+
+
+def test_a_configuration_that_git_cannot_read_is_told_with_the_command_that_shows_the_line(
+    repo: Path, home: Path
+) -> None:
+    folder = repo / "a folder"
+    folder.mkdir()
+    for file in (repo / ".git/config", home / "gitconfig"):
+        before = file.read_text()
+        number = before.count("\n") + 1
+        file.write_text(before + "[broken\n")
+        hint = f"sed -n {number}p {shlex.quote(str(file))} # mend this line"
+        for command in ("list", "list --json", "status"):
+            ended = autonomous(folder, *command.split())
+            named = ended.err.splitlines()[-2]
+            assert re.fullmatch(rf"error: bad config line {number} in file \S+", named)
+            assert (ended.status, ended.out, ended.err.splitlines()[-1]) == (1, "", f"hint: {hint}")
+        ended = autonomous(repo, "doctor")
+        assert (ended.status, "✓ git 2." in ended.out, f"  hint: {hint}\n" in ended.out) == (1, True, True)
+        file.write_text(before)
+
+
+def test_a_branch_whose_commit_is_missing_or_refs_that_are_damaged(repo: Path) -> None:
+    made.finished(repo, "todo", {"a": "1\n"})
+    (repo / ".git/refs/heads/autonomous/todo").write_text("1" * 40 + "\n")
+    missing = f"fatal: missing object {'1' * 40} for refs/heads/autonomous/todo\n"
+    cannot = "error: git cannot read the branches here; see above\nhint: git for-each-ref # says which\n"
+    assert autonomous(repo, "status", "todo") == Ended(1, "", missing + cannot)
+    assert autonomous(repo, "list") == Ended(1, "", 2 * missing + cannot)
+    gone = "error: the branch autonomous/todo is gone\nhint: git reflog show autonomous/todo\n"
+    assert autonomous(repo, "remove", "todo") == Ended(1, "", gone)
+    (repo / ".git/packed-refs").write_text("garbage\n")
+    ended = autonomous(repo, "review", "todo")
+    assert_refused(ended, 1, "the repository cannot be read: corrupted packed references file", "git fsck")
 
 
 def test_a_branch_without_a_commit(tmp_path: Path) -> None:
@@ -173,7 +210,7 @@ def test_a_goal_from_standard_input_that_is_closed_huge_or_no_text(repo: Path) -
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr.splitlines()) == (2, ["error: standard input is closed", f"hint: {GOAL}"])
+    assert (done.returncode, done.stderr.splitlines()) == (2, ["error: the goal is empty", f"hint: {GOAL}"])
     ended = autonomous(repo, "start", "--file", "-", stdin=b"x" * (1 << 20))
     assert ended.status == 2 and ended.err.startswith("error: the goal has 1,048,576 characters, Codex takes ")
     ended = autonomous(repo, "start", "--file", "-", stdin=b"\xff\xfe")

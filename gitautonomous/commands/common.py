@@ -26,7 +26,7 @@ TaskName = Annotated[
 
 def ask(text: str, question: str) -> bool:
     """Show a text and ask for a yes on the terminal; False when there is none."""
-    if sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     for line in show.clean(text, keep_newlines=True).split("\n"):
         print(f"    {line}", file=sys.stderr)

@@ -171,7 +171,7 @@ class Desk:
         sys.stdout.flush()
         if yes:
             return True
-        if sys.stdin is None or not sys.stdin.isatty():
+        if not sys.stdin.isatty():
             return False
         return typer.confirm("Do this?", default=False)
 

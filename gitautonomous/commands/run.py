@@ -276,8 +276,6 @@ def goal_text(goal: str | None, file: str | None) -> str:
         return goal
     try:
         if file == "-":
-            if sys.stdin is None:
-                raise UsageError("standard input is closed", example)
             content = sys.stdin.buffer.read(GOAL_BYTES)
         else:
             with open(file, "rb") as opened:
