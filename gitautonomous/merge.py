@@ -12,7 +12,7 @@ import shlex
 import signal
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -64,7 +64,7 @@ class Wish:
 @dataclass(frozen=True)
 class Situation:
     """Everything that a merge depends on, as it is now. `tree`: the result's; `steps`: of a rebase; `absorbed`: how the base has it already;
-    `in_the_way`: files of the base's checkout with work in them."""
+    `in_the_way`: files of the base's checkout with work in them; `after`: in a dry run, the task that is planned to go into the base before."""
 
     task: Task
     base: str
@@ -86,6 +86,7 @@ class Situation:
     items: tuple[str, ...] = ()
     sessions: int = 0
     models: tuple[str, ...] = ()
+    after: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,14 @@ class Plan:
     def lines(self) -> list[str]:
         """The plan for people, before anything is done."""
         s = self.situation
+        if s.absorbed is not None:
+            how = "all of it" if s.absorbed == "contained" else s.absorbed
+            return [f"{s.task.name} is in {s.base} already ({how}): {s.base} stays, and the task's branch and worktree go"]
         how = {
             MERGE: "a merge commit", SQUASH: "one commit", REBASE: f"{len(s.steps)} commits on top", FF_ONLY: "fast-forward",
         }[self.style]  # fmt: skip
-        found = [f"{s.task.name} into {s.base} ({s.base_tip[:10]}): {how}, {count(len(s.changes), 'changed file')}"]
+        at = f"after {s.after}" if s.after is not None else s.base_tip[:10]
+        found = [f"{s.task.name} into {s.base} ({at}): {how}, {count(len(s.changes), 'changed file')}"]
         found += [f"check: {command}" for command in s.task.checks]
         found += [f"runs on this machine afterwards: {hazard.path} ({hazard.why})" for hazard in s.hazards]
         where = f"in {s.checkout.path}" if s.checkout is not None else "which is checked out nowhere"
@@ -121,6 +126,25 @@ class Done:
     kept: str | None
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """A dry run, in which each task is planned on top of those before it. `show` is given the plan's lines; `planned`: for each base, what it would be then (its
+    commit, which no ref reaches, and the task)."""
+
+    show: Callable[[str], None]
+    planned: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def note(self, place: Place, plan: Plan) -> None:
+        s = plan.situation
+        for line in plan.lines():
+            self.show(line)
+        if s.absorbed is None:
+            parents = [s.base_tip, s.tip] if plan.style == MERGE else [s.base_tip]
+            identity = place.repository.identity()
+            commit = place.objects.write_commit(None, plan.message, s.tree, parents, identity=identity)
+            self.planned[s.base] = commit, s.task.name
+
+
 class Conflicts(NeedsPerson):
     """A task conflicts with its base."""
 
@@ -136,13 +160,14 @@ class SetAside:
 # -- look ----------------------------------------------------------------------------------------------------------------------------------------
 
 
-def look(place: Place, name: str, wish: Wish) -> Situation:
-    """Work out in memory what a merge would be. Raises AutonomousError for a base that is not here, NeedsPerson for a rebase that conflicts."""
+def look(place: Place, name: str, wish: Wish, rehearsal: Rehearsal | None = None) -> Situation:
+    """Work out in memory what a merge would be, in a `rehearsal` after those before it. Raises AutonomousError for a base that is not here, NeedsPerson for a rebase that conflicts."""
     repository, objects = place.repository, place.objects
     task = read_task(place, name)
     base = wish.into or task.base
     known = look_up(place, name)
-    tip, base_tip = str(known["tip"]), tip_of_base(place, task, base)
+    planned = rehearsal.planned.get(base) if rehearsal is not None else None
+    tip, (base_tip, after) = str(known["tip"]), planned or (tip_of_base(place, task, base), None)
     keep = place.settings.keep_tracking
     situation = Situation(
         task=task,
@@ -155,6 +180,7 @@ def look(place: Place, name: str, wish: Wish) -> Situation:
         keep_tracking=keep,
         ahead=not objects.is_ancestor(base_tip, tip),
         tree=objects.commit(base_tip).tree,
+        after=after,
     )
     if objects.is_ancestor(tip, base_tip):
         return replace(situation, absorbed="merged")
@@ -237,8 +263,9 @@ def decide(situation: Situation, wish: Wish) -> Plan:
         refuse_unfinished(name, (s.done, s.total), s.check, f'git autonomous merge --force "WHY" {name}')
     if s.absorbed is None:
         if s.conflicts:
+            after = f" after {s.after}" if s.after is not None else ""
             raise Conflicts(
-                f"'{name}' conflicts with {s.base} in {moving.shown(s.conflicts)}",
+                f"'{name}' conflicts with {s.base}{after} in {moving.shown(s.conflicts)}",
                 f"git autonomous merge --resolve {name}",
             )
         if s.in_the_way:
@@ -508,9 +535,9 @@ def _log(path: Path, results: Sequence[CheckResult]) -> Path:
 
 
 def merge_one(
-    place: Place, name: str, wish: Wish, ask: Ask, say: Say, *, dry_run: Callable[[Plan], None] | None = None
+    place: Place, name: str, wish: Wish, ask: Ask, say: Say, *, dry_run: Rehearsal | None = None
 ) -> Done | None:
-    """Merge one task, and clear it away. `dry_run`: is given the plan, and nothing is done. Raises AutonomousError, and then nothing has changed."""
+    """Merge one task, and clear it away; in a dry run nothing is done. Raises AutonomousError, and then nothing has changed."""
     repository = place.repository
     known_task(place, name)
     with ExitStack() as held:
@@ -521,10 +548,10 @@ def merge_one(
         stacked = base.removeprefix(place.settings.branch_prefix)
         if stacked != base and stacked in place.names():
             held.enter_context(backup.at_rest(repository, stacked))
-        plan = decide(look(place, name, wish), wish)
+        plan = decide(look(place, name, wish, dry_run), wish)
         s = plan.situation
         if dry_run is not None:
-            dry_run(plan)
+            dry_run.note(place, plan)
             return None
         if s.absorbed is not None:
             return Done(name, s.base, "was there already", None, clear_away(place, name, s.base_tip, say))
@@ -557,7 +584,7 @@ def clear_away(place: Place, name: str, result: str, say: Say) -> str | None:
 
 
 def merge(
-    place: Place, name: str, wish: Wish, ask: Ask, say: Say, *, dry_run: Callable[[Plan], None] | None = None
+    place: Place, name: str, wish: Wish, ask: Ask, say: Say, *, dry_run: Rehearsal | None = None
 ) -> Done | SetAside | None:
     """Merge a task, or say why it was set aside; None after a dry run. Raises Interrupted, and AutonomousError when no task can be merged now."""
     place.repository.refuse_unsafe_filters()

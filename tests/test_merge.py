@@ -615,6 +615,10 @@ def test_a_task_that_was_merged_by_hand_is_cleared_away(repo: Path, how: str) ->
     (repo / "README.md").write_text("went on\n")
     git(repo, "commit", "-qam", "went on")
     head = git(repo, "rev-parse", "main")
+    found = "merged" if how == "merge" else f"squashed as {git(repo, 'rev-parse', 'main~1')[:10]}"
+    assert autonomous(repo, "merge", "--dry-run", "todo") == Ended(
+        0, f"todo is in main already ({found}): main stays, and the task's branch and worktree go\n", ""
+    )
     ended = autonomous(repo, "merge", "todo")
     assert (ended.status, ended.out) == (0, "todo: in main (was there already)\n")
     assert git(repo, "rev-parse", "main") == head
@@ -639,9 +643,21 @@ def test_several_tasks_are_merged_one_on_top_of_the_other_and_one_is_set_aside(r
     made.finished(repo, "one", {"README.md": "one\n"})
     made.finished(repo, "two", {"README.md": "two\n"})
     made.finished(repo, "three", {"c": "1\n"})
+    before = snapshot(repo)
+    moves = f"then main moves, in {repo}, and the task's branch and worktree go"
+    assert autonomous(repo, "merge", "--dry-run", "one", "two", "three") == Ended(
+        3,
+        f"one into main ({git(repo, 'rev-parse', 'main')[:10]}): a merge commit, 1 changed file\n{moves}\n"
+        f"three into main (after one): a merge commit, 1 changed file\n{moves}\n",
+        "error: 'two' conflicts with main after one in README.md\nhint: git autonomous merge --resolve two\n",
+    )
+    assert snapshot(repo) == before
     ended = autonomous(repo, "merge", "one", "two", "three")
     assert (ended.status, [line.partition(":")[0] for line in ended.out.splitlines()]) == (3, ["one", "three"])
-    assert "error: 'two' conflicts with main in README.md\nhint: git autonomous merge --resolve two\n" in ended.err
+    assert ended.err == (
+        "error: 'two' conflicts with main in README.md\nhint: git autonomous merge --resolve two\n"
+        "hint: git autonomous restore three    # brings one back; its merge stays\n"
+    )
     assert commits(repo, "main", "%s")[-1].startswith("Merge three")
     assert git(repo, "branch", "--list", "--format=%(refname:short)").split() == ["autonomous/two", "main"]
 

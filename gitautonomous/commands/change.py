@@ -13,7 +13,7 @@ from ..errors import AutonomousError, Interrupted, NeedsPerson, UsageError
 from .common import ask
 
 if TYPE_CHECKING:
-    from ..merge import Done, SetAside
+    from ..merge import SetAside
     from ..tasks import Place
 
 Names = Annotated[list[str], typer.Argument(metavar="TASK...")]
@@ -63,11 +63,12 @@ def merge(
     names = list(dict.fromkeys(tasks)) if tasks else merging.mergeable(place)
     if not names:
         print("Nothing to merge: no task is finished.", file=sys.stderr)
-    show_plan = (lambda plan: print("\n".join(map(show.one_line, plan.lines())), flush=True)) if dry_run else None
+    rehearsal = merging.Rehearsal(lambda line: print(show.one_line(line), flush=True)) if dry_run else None
     asking = nobody if everything else ask
     status = 0
+    kept: list[str] = []
     for name in names:
-        ended = merging.merge(place, name, wish, asking, say, dry_run=show_plan)
+        ended = merging.merge(place, name, wish, asking, say, dry_run=rehearsal)
         if (
             resolve
             and not dry_run
@@ -78,12 +79,17 @@ def merge(
         if ended is None:
             continue
         if isinstance(ended, merging.Done):
-            told(ended)
+            moved = f" as {ended.commit[:10]}" if ended.commit is not None else ""
+            print(f"{name}: in {ended.base}{moved} ({ended.how})", flush=True)
+            kept += [name] * (ended.kept is not None)
             look_ahead(place)
         elif tasks and len(names) == 1:
             raise ended.error
         else:
             status = max(status, complain(ended.error), 3 if everything else 0)
+    if kept:
+        back = "brings the task back; the merge stays" if len(kept) == 1 else "brings one back; its merge stays"
+        hint(f"git autonomous restore {kept[-1]}    # {back}")
     return status
 
 
@@ -114,14 +120,6 @@ def resolved(place: Place, name: str, into: str | None) -> SetAside | None:
 def nobody(text: str, question: str) -> bool:
     """Asked while many tasks are merged: one that needs an answer is set aside."""
     return False
-
-
-def told(done: Done) -> None:
-    """One merged task, and how to take that back."""
-    moved = f" as {done.commit[:10]}" if done.commit is not None else ""
-    print(f"{done.task}: in {done.base}{moved} ({done.how})", flush=True)
-    if done.kept is not None:
-        hint(f"git autonomous restore {done.task}    # brings the task back; the merge stays")
 
 
 def sync(
