@@ -125,6 +125,11 @@ class Told:
         """Whether it has not stopped yet."""
         return not self.orphan and runner(self.directory) == self.who
 
+    def left_open(self) -> int | None:
+        """The number of the session that has no commit yet, although nobody works on it any more: its runner died, or had to ask a person first."""
+        record = journal.open_attempt(Journal(self.directory / "journal.jsonl").read())
+        return record["number"] if record is not None else None
+
 
 def ask_crew(state_dir: Path, lock: str) -> bool:
     """Ask the process that holds this lock, and starts one task after another, to start no more. Returns whether there is one."""

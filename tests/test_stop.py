@@ -109,6 +109,23 @@ def test_stop_ends_the_runner_and_waits_for_the_commit(agent_repo: Path, model: 
     assert state(agent_repo) == ("paused", None)
 
 
+def test_stop_tells_that_a_session_could_not_be_committed(
+    agent_repo: Path, model: Server, wait_until: WaitUntil
+) -> None:
+    with at_work(agent_repo, model, wait_until) as runner:
+        git(agent_repo, "config", "core.editor", "other")
+        ended = autonomous(agent_repo, "stop", "todo")
+        commit = git(agent_repo, "rev-parse", "autonomous/todo")[:10]
+        said = (
+            f"todo: stopped, 0/2 items, commit {commit}: todo: task list of 2 items;"
+            " session 2 is not committed yet, its files are in the worktree\n"
+        )
+        hint = "hint: git autonomous resume todo    # commits what its session did\n"
+        assert (ended.status, ended.out, ended.err) == (0, said, hint)
+        runner.communicate(timeout=20)
+    assert state(agent_repo)[0] == "failed"
+
+
 def test_stop_after_the_session_lets_it_come_to_its_end(agent_repo: Path, model: Server, wait_until: WaitUntil) -> None:
     with at_work(agent_repo, model, wait_until) as runner:
         ended = autonomous(agent_repo, "stop", "--after-session")

@@ -79,8 +79,10 @@ def report(place: Place, told: dict[str, Told], after_session: bool) -> None:
         if after_session and not found.orphan:
             print(f"{name}: will stop after its session", flush=True)
             continue
-        print(f"{name}: stopped, {tasks.newest(place, name)}", flush=True)
-        if found.orphan:
+        session = found.left_open()
+        left = f"; session {session} is not committed yet, its files are in the worktree" if session else ""
+        print(f"{name}: stopped, {tasks.newest(place, name)}{left}", flush=True)
+        if session:
             print(f"hint: git autonomous resume {name}    # commits what its session did", file=sys.stderr)
 
 
