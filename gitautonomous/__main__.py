@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 
 
 def main() -> int:
@@ -19,10 +18,12 @@ def main() -> int:
 
         common_dir = listing.find_common_dir()
         if common_dir is not None:
-            with suppress(OSError, AutonomousError):  # cli says in words what fails here
+            try:
                 status = overview.show_list(common_dir, "--json" in sys.argv)
                 sys.stderr.flush()
                 os._exit(status)  # nothing is open: taking thousands of tasks apart would cost a twentieth of the time
+            except (OSError, AutonomousError):
+                pass  # cli says in words what fails here; to import contextlib for that would take a tenth of the time
     from . import cli
 
     status = cli.main(sys.argv[1:])

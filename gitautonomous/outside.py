@@ -50,7 +50,7 @@ class Question:
 def read(common_dir: str) -> Tips:
     """The tips that are known to be outside, by the tip of the base."""
     try:
-        with open(os.path.join(common_dir, FILE), encoding="ascii", errors="replace") as file:
+        with open(os.path.join(common_dir, FILE), encoding="utf-8", errors="replace") as file:
             return {base: set(tips) for base, *tips in map(str.split, file)}
     except (OSError, ValueError):
         return {}
@@ -62,7 +62,7 @@ def write(common_dir: str, outside: Tips) -> None:
     temporary = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        with open(temporary, "w", encoding="ascii") as file:
+        with open(temporary, "w", encoding="utf-8") as file:
             file.writelines(f"{' '.join((base, *tips))}\n" for base, tips in outside.items())
         os.replace(temporary, path)
     except OSError:

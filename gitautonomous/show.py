@@ -112,7 +112,7 @@ def to_ascii(text: str) -> str:
 
 def measure(text: str) -> int:
     """The terminal columns that cleaned text takes: East Asian wide characters and emoji two, combining marks none."""
-    return len(text) if text.isascii() else sum(_advances(text))
+    return sum(_advances(text)) if text.strip("█░") and not text.isascii() else len(text)
 
 
 def _advances(text: str) -> list[int]:

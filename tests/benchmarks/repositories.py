@@ -50,14 +50,15 @@ def with_tasks(bench: Bench, name: str, count: int, *, here: int, worktrees: int
 
 
 def ran_here(bench: Bench, repository: Path, count: int) -> None:
-    """Give the first `count` tasks the local files of a task that ran on this machine; one in a hundred is stalled, the others are paused."""
-    for number, line in enumerate(bench.git(repository, "for-each-ref", "refs/heads/autonomous/").splitlines()[:count]):
+    """Give the first `count` tasks the local files of a task that ran on this machine. One in a hundred is stalled, the others are finished or paused."""
+    for line in bench.git(repository, "for-each-ref", "refs/heads/autonomous/").splitlines()[:count]:
         tip, task = line.split()[0], line.rpartition("/")[2]
+        number = int(task.removeprefix("t"))
         folder = repository / ".git" / "autonomous" / "tasks" / task
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "runner.lock").touch()
         (folder / "agent.lock").touch()
-        word = states.STALLED if number % 100 == 50 else states.FINISHED if number % 5 == 0 else states.PAUSED
+        word = states.FINISHED if number % 5 == 0 else states.STALLED if number % 100 == 1 else states.PAUSED
         states.write_word(str(folder), word, START, tip, "the reason of its runner")
 
 
