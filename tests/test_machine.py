@@ -32,6 +32,7 @@ from conftest import AREA, git, sealed
 from crashes import NAME, RESUME, START, STRACE, WORK, Place, World
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import StopTest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from program import PROGRAM, Ended, listed
 
@@ -838,7 +839,7 @@ class Machine(RuleBasedStateMachine):
             if sys.exc_info()[0] is None and self.steps:
                 self.it_can_always_go_on()
         finally:
-            if sys.exc_info()[0] is not None:
+            if sys.exc_info()[0] not in (None, StopTest):  # Hypothesis itself gives up on what it cannot draw
                 self.broken.append([*self.steps, str(self.area), *traceback.format_exc().splitlines()[-60:]])
             self.kill_all()
             if self.model is not None:
@@ -945,9 +946,11 @@ def main() -> int:
             machine = RealMachine if real else Machine
             hypothesis.seed(number)(machine).TestCase.settings = how(4, asked.length)
             result = machine.TestCase("runTest").run()
-            if result is None or not result.wasSuccessful():
+            assert result is not None
+            if not result.wasSuccessful():
                 violations += 1
-                print(f"seed {number}: violation", *(Machine.broken or [[str(result)]])[0], sep="\n  ", flush=True)
+                found = Machine.broken or [traces[1].splitlines() for traces in result.failures + result.errors]
+                print(f"seed {number}: violation", *(line for each in found for line in each), sep="\n  ", flush=True)
             seconds = time.monotonic() - began
             print(
                 f"seed {number}{' (Codex)' if real else ''}: {Machine.counts.total()} steps, {violations} violations, {seconds:.0f} s",
