@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,17 @@ def test_a_task_is_running_while_its_lock_is_held_and_as_it_was_when_it_is_let_g
     states.write_word(str(folder), states.PAUSED, 0.0, tip, "as asked")
     assert found() == ("paused", "")
     assert [[*(repo / ".git" / kept).iterdir()] for kept in (states.AT_WORK, states.WORDS)] == [[], []]
+
+
+def test_a_listing_imports_nothing_that_takes_time(repo: Path) -> None:
+    finished(repo, "todo", {"a": "1"})
+
+    def imported(code: str) -> set[str]:
+        command = [sys.executable, "-X", "importtime", "-c", code, "list"]
+        done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=True)
+        return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+    more = imported("from gitautonomous.__main__ import main; main()") - imported("pass")
+    assert "gitautonomous.listing" in more
+    slow = ("collections", "contextlib", "dataclasses", "json", "pathlib", "re", "subprocess", "typing", "unicodedata")
+    assert more.isdisjoint(slow)
