@@ -214,6 +214,11 @@ def described(common_dir: Path, task: Mapping[str, Any]) -> list[str]:
 
 
 def after_session(workspace: Workspace) -> None:
-    """Refresh the forecast between two sessions. Whatever goes wrong with it, the task goes on."""
+    """Refresh the forecast between two sessions."""
+    try_refresh(workspace.repository, workspace.objects, workspace.settings.branch_prefix)
+
+
+def try_refresh(repository: Repository, objects: Objects, prefix: str) -> None:
+    """As `refresh`. It is a help: whatever goes wrong with it, the rest goes on."""
     with suppress(AutonomousError, OSError, ValueError, LookupError):
-        refresh(workspace.repository, workspace.objects, workspace.settings.branch_prefix)
+        refresh(repository, objects, prefix)

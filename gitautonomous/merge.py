@@ -11,7 +11,7 @@ import os
 import shlex
 import signal
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -599,8 +599,7 @@ def merge(
 
 def mergeable(place: Place) -> list[str]:
     """The tasks that are finished, in the order that conflicts least; between equals the oldest first."""
-    with suppress(AutonomousError, OSError, ValueError, LookupError):
-        forecast.refresh(place.repository, place.objects, place.settings.branch_prefix)
+    forecast.try_refresh(place.repository, place.objects, place.settings.branch_prefix)
     names = [
         str(task["name"])
         for task in sorted(listed(place), key=lambda task: (task["updated"], task["name"]))

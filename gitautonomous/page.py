@@ -377,7 +377,7 @@ def _task_table(heading: str, found: Sequence[Mapping[str, Any]], pages: Collect
                 tag("td", _result(str(task["check"])), data_label="check"),
                 tag("td", tag("span", forecast, class_="bad" if conflicts else None), data_label="merge"),
                 tag("td", show.ago(datetime.fromisoformat(task["updated"]).timestamp(), now)),
-                tag("td", tag("code", show.next_command(name, str(task["state"]))), class_="wide"),
+                tag("td", tag("code", show.next_for(task)), class_="wide"),
             )
         )
     headings = ("task", "state", "done", "sessions", "check", "merge", "updated", "type next")

@@ -30,7 +30,7 @@ Works from the main checkout, any folder in it, any worktree, and a bare reposit
 git-autonomous(1).
 
 A note says with what a task would conflict: its base, or another task. `conflicts with ?` means that a branch moved since that was
-looked at, so nobody knows; `git autonomous review` of any task looks again, and each session does when it ends.""",
+looked at, so nobody knows; `git autonomous status` and `review` of it look again, and each session does when it ends.""",
     "merge": """\
 The merge is planned in memory, made in a worktree of its own, and checked there; only then does the base move, in one step. A task
 that changes what runs on your machine (hooks, CI files, build scripts and the like) is merged only with `--reviewed`, or after a yes

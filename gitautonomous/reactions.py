@@ -41,7 +41,7 @@ def _standing(here: Here, name: str) -> str:
     state = task["state"] + (f" ({task['reason']})" if task["reason"] else "")
     done = f", {task['done']} of {task['total']} items done" if task["total"] else ""
     runner = f", by {locks.owner(here.folder(name) + '/runner.lock')}" if task["state"] == states.RUNNING else ""
-    return f"{name} is {state}{runner}{done}: {show.next_command(name, task['state'])}"
+    return f"{name} is {state}{runner}{done}: {show.next_for(task)}"
 
 
 def _waiting(here: Here) -> str:

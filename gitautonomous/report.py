@@ -197,7 +197,8 @@ def next_commands(review: Review) -> list[str]:
     """What a person most likely wants to type now."""
     name = quote(str(review.known["name"]))
     numbers = [row.step.record.number for row in review.rows if row.step.record is not None]
-    commands = [show.next_command(str(review.known["name"]), str(review.known["state"]))]
+    conflicts = review.forecast.verdict == CONFLICTS
+    commands = [show.next_command(str(review.known["name"]), str(review.known["state"]), conflicts=conflicts)]
     if numbers and review.known["state"] not in (states.RUNNING, states.WAITING, states.MERGED):
         commands += [
             f"git autonomous review {name} {numbers[-1]}",

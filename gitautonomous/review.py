@@ -26,7 +26,6 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -234,10 +233,7 @@ def review(place: Place, name: str) -> Review:
     branch = _open(place, name)
     repository, trees, task, tip = branch.repository, branch.trees, branch.task, branch.chain.tip
     prefix = place.settings.branch_prefix
-    with suppress(
-        AutonomousError, OSError, ValueError, LookupError
-    ):  # a task is reviewed even where its forecast fails
-        forecast.refresh(repository, trees, prefix)
+    forecast.try_refresh(repository, trees, prefix)
     known = listing.tasks(str(repository.common_dir), prefix, time.time(), only=name)[0]
     rows = tuple(_rows(branch))
     base = repository.resolve(f"refs/heads/{task.base}") or repository.resolve(f"refs/remotes/{task.base}")

@@ -267,11 +267,19 @@ def fits(text: str, stream: TextIO) -> bool:
         return True
 
 
-def next_command(name: str, state: str) -> str:
-    """The command that a person most likely wants for a task in this state, ready to paste into a shell."""
+def next_command(name: str, state: str, *, conflicts: bool = False) -> str:
+    """The command that a person most likely wants for a task in this state, ready to paste into a shell. `conflicts`: with its base."""
     safe = name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").replace("/", "").isalnum()
     quoted = name if safe else "'" + clean(name).replace("'", "'\\''") + "'"
+    if conflicts and state == states.FINISHED:
+        return f"git autonomous merge --resolve {quoted}"
     return _NEXT.get(state, "git autonomous resume {}").format(quoted)
+
+
+def next_for(task: Mapping[str, object]) -> str:
+    """The same for a task as `list --json` gives it; its conflicts may be described."""
+    against_base = any(other.partition(" (")[0] == task["base"] for other in _texts(task, "conflicts"))
+    return next_command(_text(task, "name"), _text(task, "state"), conflicts=against_base)
 
 
 def table(
@@ -439,7 +447,7 @@ def _facts(
         ("goal", _text(task, "goal")),
         ("state", f"{state}: {reason}" if reason else state),
         ("now", _text(task, "now")),
-        ("next", next_command(name, state)),
+        ("next", next_for(task)),
         ("branch", _text(task, "branch") + (f", from {base}" if base else "")),
         ("worktree", _text(task, "worktree")),
         ("done", f"{bar(done, total, 20)} {done}/{total}" if total else ""),

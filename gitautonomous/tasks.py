@@ -15,7 +15,9 @@ from . import (
     checklist,
     codex,
     config,
+    conflicts,
     doctor,
+    forecast,
     git,
     hostile,
     listing,
@@ -554,6 +556,9 @@ def status(place: Place, name: str) -> dict[str, object]:
     """One task in full, as the JSON object of `list` with its goal, items, sessions, checks and options."""
     name = known_task(place, name)
     task = look_up(place, name)
+    if conflicts.UNKNOWN in (task["conflicts"] or ()):
+        forecast.try_refresh(place.repository, place.objects, place.settings.branch_prefix)
+        task = look_up(place, name)
     known = listing.to_json(task)
     tip = str(task["tip"])
     content = place.objects.read(tip, f".autonomous/{name}/task_list.md") or b""

@@ -597,6 +597,10 @@ def test_the_status_in_colour_is_the_same_text_with_colours() -> None:
 )
 def test_each_state_has_its_next_command(state: str, expected: str) -> None:
     assert show.next_command("x", state) == expected
+    against_base = {"name": "x", "state": state, "base": "main", "conflicts": ["a", "main (f, g)"]}
+    resolve = "git autonomous merge --resolve x"
+    assert show.next_for(against_base) == (resolve if state == "finished" else expected)
+    assert show.next_for(against_base | {"conflicts": ["other (main)"]}) == expected
 
 
 def test_the_next_command_is_safe_to_paste_for_any_branch_that_someone_pushed() -> None:

@@ -149,13 +149,10 @@ def sync(
 
 
 def look_ahead(place: Place) -> None:
-    """Bring the forecast in step with what has moved. It is a help, never a reason to fail."""
-    from contextlib import suppress
-
+    """Bring the forecast in step with what has moved."""
     from .. import forecast
 
-    with suppress(AutonomousError, OSError, ValueError, LookupError):
-        forecast.refresh(place.repository, place.objects, place.settings.branch_prefix)
+    forecast.try_refresh(place.repository, place.objects, place.settings.branch_prefix)
 
 
 def remove(tasks: Names) -> int:
