@@ -6,6 +6,9 @@ The commands themselves are in `commands`; modules that cost time are imported i
 from __future__ import annotations
 
 import copy
+import errno
+import os
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -56,7 +59,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.flush()
         return int(status or 0)
     except AutonomousError as error:
-        hint = error.hint or ("git autonomous -h" if error.exit_status == UsageError.exit_status else None)
+        hint = error.hint or f"git autonomous {'-h' if error.exit_status == UsageError.exit_status else 'doctor'}"
         return fail(error.message, hint, error.exit_status)
     except typer.exceptions.TyperException as error:
         context = getattr(error, "ctx", None)
@@ -70,8 +73,11 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        where = f"{show.clean(str(error.filename))}: " if error.filename else ""
-        return fail(f"{where}{error.strerror}", "git autonomous doctor", 1)
+        if not error.filename:
+            return fail(str(error.strerror), "git autonomous doctor", 1)
+        path = show.clean(str(error.filename))
+        look = "df -h" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "ls -ld"
+        return fail(f"{path}: {error.strerror}", f"{look} {shlex.quote(os.path.dirname(path) or '.')}", 1)
     except Exception as error:
         if type(error).__module__ == "_pygit2":
             return fail(f"the repository cannot be read: {error}", "git fsck", 1)

@@ -118,6 +118,13 @@ def _read_commands(value: object) -> tuple[str, ...]:
     return tuple(text for text in (_read_text(line).strip() for line in lines) if text)
 
 
+def _read_path(value: object) -> str | None:
+    path = _read_optional(value)
+    if path is not None and os.path.expanduser(path).startswith("~"):
+        raise ValueError  # there is no such user
+    return path
+
+
 def _read_prefix(value: object) -> str:
     text = _read_text(value)
     parts = text.split("/")
@@ -141,7 +148,7 @@ _COUNT = Kind("a whole number, 0 or more", "10", _read_count)
 _BYTES = Kind("a number of bytes such as 500m or 1g", "1g", _read_bytes)
 _SWITCH = Kind("true or false", "true", _read_switch)
 _TEXT = Kind("a text", "NAME", _read_optional)
-_PATH = Kind("a path", "/PATH", _read_optional)
+_PATH = Kind("a path", "/PATH", _read_path)
 _COMMANDS = Kind("commands, one a line", "'make test'", _read_commands)
 _PREFIX = Kind("the beginning of a branch name, with a final /", "autonomous/", _read_prefix)
 _MERGE_OR_REBASE = Kind("merge or rebase", "rebase", _read_merge_or_rebase)

@@ -265,7 +265,7 @@ def _names_a_provider(path: Path) -> bool:
 
 def _sandbox(engine: Codex, repository: Repository | None, *, quick: bool) -> Finding:
     """Whether the sandbox works: tried out, unless it was with this Codex, kernel and boot."""
-    cache = repository.make_state_dir("cache") if repository else None
+    cache = _cache(repository) if repository else None
     known = cache / "sandbox-works" if cache else None
     machine = os.uname()
     boot = Path("/proc/sys/kernel/random/boot_id")
@@ -282,13 +282,28 @@ def _sandbox(engine: Codex, repository: Repository | None, *, quick: bool) -> Fi
     return Finding("sandbox", True, "the sandbox works")
 
 
+def _cache(repository: Repository) -> Path | None:
+    """A folder of ours in the repository; None where nothing can be written."""
+    try:
+        cache = repository.make_state_dir("cache")
+    except OSError:
+        return None
+    return cache if os.access(cache, os.W_OK) else None
+
+
 # -- the repository --------------------------------------------------------------------------------------------------
 
 
 def _repository(repository: Repository, settings: Settings) -> Iterator[Finding]:
     yield _identity(repository)
     unsupported = _format(repository.configured)
-    yield unsupported or Finding("repository", True, f"repository {repository.common_dir}")
+    if unsupported:
+        yield unsupported
+    elif _cache(repository) is None:
+        where = shlex.quote(str(repository.common_dir))
+        yield Finding("repository", False, f"{repository.state_dir} cannot be written", f"ls -ld {where} {where}/*")
+    else:
+        yield Finding("repository", True, f"repository {repository.common_dir}")
     if not unsupported:
         yield from _project_settings(repository)
     yield _space(repository, settings)

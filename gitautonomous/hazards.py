@@ -34,7 +34,7 @@ def hooks_in_tree(repository: Repository) -> str | None:
     if not values or not values[-1]:
         return None
     for root in filter(None, (repository.toplevel, repository.main_root)):
-        path = Path(os.path.normpath(root / Path(values[-1]).expanduser()))
+        path = Path(os.path.normpath(root / os.path.expanduser(values[-1])))
         if path != root and path.is_relative_to(root):
             return str(path.relative_to(root))
     return None

@@ -102,7 +102,7 @@ def folder_of(repository: Repository) -> Folder:
         )
     scope, value = found[-1]
     # A relative path starts where hooks run: at the top of the worktree, in a bare repository in the git dir.
-    path = (repository.toplevel or repository.common_dir) / Path(value).expanduser()
+    path = (repository.toplevel or repository.common_dir) / os.path.expanduser(value)
     if not value or (path.exists() and not path.is_dir()):
         raise AutonomousError(
             f"git runs no hooks here: core.hooksPath is {value or 'empty'}", "git config --show-origin core.hooksPath"

@@ -84,6 +84,24 @@ def test_a_branch_whose_commit_is_missing_or_refs_that_are_damaged(repo: Path) -
     assert_refused(ended, 1, "the repository cannot be read: corrupted packed references file", "git fsck")
 
 
+def test_a_repository_that_cannot_be_written_is_told_with_where_to_look(repo: Path, codex_home: Path) -> None:
+    (repo / ".git/autonomous").write_text("a file in the place of the folder\n")
+    look = f"ls -ld {repo}/.git {repo}/.git/*"
+    assert_refused(autonomous(repo, "start", "x"), 1, f"{repo}/.git/autonomous cannot be written", look)
+    ended = autonomous(repo, "doctor")
+    assert (ended.status, f"✗ {repo}/.git/autonomous cannot be written\n  hint: {look}\n" in ended.out) == (1, True)
+    ended = autonomous(repo, "hooks", "install")
+    assert_refused(ended, 1, f"{repo}/.git/autonomous: File exists", f"ls -ld {repo}/.git")
+
+
+def test_a_home_of_nobody_in_a_path(repo: Path) -> None:
+    git(repo, "config", "autonomous.worktreeRoot", "~nobody-of-this-name/tasks")
+    ended = autonomous(repo, "start", "x")
+    place = f"{repo}/.git/config, line {(repo / '.git/config').read_text().count(chr(10))}"
+    message = f"{place}: worktreeRoot must be a path, not '~nobody-of-this-name/tasks'"
+    assert_refused(ended, 2, message, "git config --local autonomous.worktreeRoot /PATH")
+
+
 def test_a_branch_without_a_commit(tmp_path: Path) -> None:
     repo = tmp_path / "repo"
     repo.mkdir()
