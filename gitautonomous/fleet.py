@@ -117,9 +117,10 @@ def hand_over(name: str, *, remote: str) -> None:
     now = _summary(place, name, tip, seen.lease if seen and seen.lease else Lease())
     if seen is None:
         _push_new(hub, place.ref(name), theirs, tip, now)
-        return
-    moves = [Move(place.ref(name), theirs, tip)] if tip != theirs else []
-    hub.swap([*moves, Move(seen.ref, seen.oid, hub.store(now.left(FREE, "").written(tip), seen.ref))])
+    else:
+        moves = [Move(place.ref(name), theirs, tip)] if tip != theirs else []
+        hub.swap([*moves, Move(seen.ref, seen.oid, hub.store(now.left(FREE, "").written(tip), seen.ref))])
+    hub.look()  # so that `resume` knows here whom to ask
 
 
 def _refuse_held(name: str, seen: Seen | None, remote: str) -> None:

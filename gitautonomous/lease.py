@@ -40,6 +40,9 @@ SHORTEST, LONGEST = 1.0, 86400.0
 PATIENCE = 120.0
 """Seconds that one contact with the remote may take."""
 
+SEEN = "refs/autonomous/seen/"
+"""Below which refs a clone keeps remotes' leases as it last saw them."""
+
 MANY = 500
 """Refs that one look may change before they are packed: a look at loose ones takes four times as long."""
 
@@ -207,12 +210,13 @@ class Remote:
     repository: Repository
     objects: Objects
     name: str
+    patience: float = PATIENCE
     _known: dict[tuple[str, str], Seen] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def mirror(self) -> str:
         """Below which refs this clone keeps the remote's leases as it last saw them."""
-        return f"refs/autonomous/seen/{self.name}/"
+        return f"{SEEN}{self.name}/"
 
     def look(self) -> dict[str, Seen]:
         """All leases, by task. One contact, which reads no other refs where the remote speaks protocol version 2. Raises Unreachable."""
@@ -310,10 +314,10 @@ class Remote:
     def _call(self, *arguments: str) -> process.Completed:
         settings = ("-c", "push.gpgSign=false", "-c", "protocol.version=2")
         # A relative address starts at the top of the main worktree.
-        return self.repository.call(*settings, *arguments, timeout=PATIENCE, cwd=self.repository.main_root)
+        return self.repository.call(*settings, *arguments, timeout=self.patience, cwd=self.repository.main_root)
 
     def _unreachable(self, done: process.Completed) -> Unreachable:
-        why = f"no answer within {PATIENCE:.0f} s" if done.timed_out else git.last_words(done.stderr)
+        why = f"no answer within {self.patience:.0f} s" if done.timed_out else git.last_words(done.stderr)
         return Unreachable(f"cannot reach the remote '{self.name}': {why}", f"git ls-remote {self.name}")
 
 

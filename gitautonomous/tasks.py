@@ -20,6 +20,7 @@ from . import (
     forecast,
     git,
     hostile,
+    lease,
     listing,
     model,
     origins,
@@ -38,6 +39,9 @@ from .objects import Objects
 from .runner import Publish, Runner, check_templates
 from .screen import Screen
 from .workspace import Workspace, read_history
+
+LEASE_PATIENCE = 20.0
+"""Seconds that a remote has to say who works on a task, before that is taken for unknown."""
 
 Ask = Callable[[str, str], bool]
 """Shows a text and asks a question on the terminal; False where nobody is there to answer."""
@@ -235,6 +239,7 @@ def resume(name: str | None, request: Request, ask: Ask, screen: Screen) -> Resu
     place = open_place(request.flags, None)
     refuse_nested(place)
     name = name if name is not None else default_task(place)
+    refuse_leased(place, name, screen)
     bring_here(place, name, screen)
     place = settled(place.repository, place.objects, request.flags, ask, place.ref(name))
     return go_on(place, name, request, ask, screen)
@@ -271,6 +276,39 @@ def go_on(
             make_ready(place, task, worktree, screen, None if untouched else engine, copy=peoples)
         workspace = workspace_of(place, task, worktree, engine)
         return Result(place, name, run(workspace, request, screen, lock, publish))
+
+
+def refuse_leased(place: Place, name: str, screen: Screen) -> None:
+    """Raise AutonomousError when a worker of a fleet has the task, or may take it at any time. Only a remote that has it, or had a lease of it, is asked."""
+    for remote in fleets_of(place, name):
+        hub = lease.Remote(place.repository, place.objects, remote, patience=LEASE_PATIENCE)
+        try:
+            seen = hub.look().get(name)
+        except lease.Unreachable as error:
+            screen.note(f"{error.message}; whether a worker has '{name}' is not known")
+            continue
+        found = seen.lease if seen is not None else None
+        back = f"to work on it here: git autonomous submit --remote {remote} --withdraw {name}"
+        if found is not None and found.state == lease.HELD:
+            until = time.strftime("%H:%M", time.localtime(found.at + found.term))
+            raise AutonomousError(
+                f"'{name}' is being worked on by {model.one_line(found.host, 80)}, which has it until {until}, or longer when it renews that",
+                f"git autonomous list --remote {remote}    # {back}",
+            )
+        if found is not None and found.state == lease.FREE:
+            raise AutonomousError(
+                f"'{name}' is queued on {remote}, where a worker may take it at any time",
+                f"git autonomous list --remote {remote}    # {back}",
+            )
+
+
+def fleets_of(place: Place, name: str) -> list[str]:
+    """The remotes where a task may be in the hands of workers: those that it would come from, or where this clone saw a lease of it."""
+    if name not in place.names():
+        suffix = f"/{place.branch(name)}"
+        return [ref.removeprefix("refs/remotes/").removesuffix(suffix) for ref in on_remotes(place, name)]
+    seen = (ref.removeprefix(lease.SEEN).rsplit("/", 2) for ref in place.objects.refs(lease.SEEN))
+    return [remote for remote, _, task in seen if task == name]
 
 
 def task_here(place: Place) -> str | None:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -345,6 +346,46 @@ def test_a_remote_that_is_away_is_said(agent_repo: Path, bare: Path) -> None:
             "hint: git ls-remote origin",
         ],
     )
+
+
+def test_what_a_worker_has_or_may_take_is_not_resumed_in_another_clone(agent_repo: Path, bare: Path) -> None:
+    autonomous(agent_repo, *GOAL)
+    clone = machine(bare, "third")
+
+    def refused() -> str:
+        ended = autonomous(clone, "resume", "todo")
+        assert ended.status == 1 and git(clone, "branch", "--list", "autonomous/*") == ""
+        error, hint = ended.err.splitlines()
+        back = "to work on it here: git autonomous submit --remote origin --withdraw todo"
+        assert hint == f"hint: git autonomous list --remote origin # {back}"
+        return error
+
+    assert refused() == "error: 'todo' is queued on origin, where a worker may take it at any time"
+    repository = Repository.discover(machine(bare, "worker"))
+    hold = Hold(Remote(repository, Objects(repository.common_dir), "origin"), "todo")
+    branch = "refs/heads/autonomous/todo"
+    tip = hold.remote.branch(branch)
+    assert tip is not None
+    hold.claim(hold.remote.look()["todo"], Who("a", "node7"), 600.0, branch, tip)
+    record = hold.record()
+    assert record is not None
+    until = time.strftime("%H:%M", time.localtime(record.lease.at + 600))
+    assert (
+        refused()
+        == f"error: 'todo' is being worked on by node7, which has it until {until}, or longer when it renews that"
+    )
+    hold.publish(tip, record.lease.left("paused", "as asked"))
+    autonomous(clone, "resume", "todo", CODEX_HOME="/nowhere")
+    assert git(clone, "rev-parse", "autonomous/todo") == tip
+    assert autonomous(clone, "submit", "--task", "todo").status == 0
+    assert autonomous(clone, "resume", "todo").err.startswith("error: 'todo' is queued on origin")
+    bare.rename(bare.with_name("away.git"))
+    ended = autonomous(clone, "resume", "todo", CODEX_HOME="/nowhere")
+    assert ended.err.splitlines()[0] == (
+        f"cannot reach the remote 'origin': '{bare}' does not appear to be a git repository;"
+        " whether a worker has 'todo' is not known"
+    )
+    assert "/nowhere" in ended.err  # it went on, until Codex was asked
 
 
 def test_a_task_that_was_only_pushed_is_never_taken(agent_repo: Path, bare: Path) -> None:
