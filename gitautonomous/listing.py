@@ -12,6 +12,20 @@ import time
 from . import conflicts, locks, outside, states, trusted
 
 FORMAT = "%(refname)%00%(objectname)%00%(raw)%00%00"
+USUAL = [
+    states.TRAILER_TASK,
+    "Autonomous-Session",
+    "Autonomous-Role",
+    "Autonomous-Outcome",
+    "Autonomous-Progress",
+    "Autonomous-Check",
+    "Autonomous-Base",
+    "Autonomous-Tokens",
+    "Autonomous-Seconds",
+    "Codex-Thread",
+    "Assisted-by",
+]
+"""The trailers of nearly every session."""
 NO_COMMIT = "0" * 40
 RESULT = "-result"
 """Ends the ref of what a merged task became in its base, where that does not have the task's own commits."""
@@ -144,14 +158,18 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
         header, _, message = content.partition("\n\n")
         task: Fields = {"name": name, "branch": ref[11:], "worktree": checked_out.get(ref), "tip": tip}
         task["updated"], again = written(header)
-        summary = states.trailers(message)
-        if summary.get(states.TRAILER_TASK) == name:
+        found.append(task)
+        keys, values = states.trailer_lists(message)
+        if keys == USUAL and values[0] == name:
+            _, session, _, _, progress, check, base, tokens, _, thread, _ = values
+            add_values(task, session, progress, "", check, base, tokens, thread)
+        elif (summary := dict(zip(keys, values, strict=True))).get(states.TRAILER_TASK) == name:
             add_summary(task, summary)
-            if again:
-                amended.append(task)
         else:
             by_person.append((task, header))
-        found.append(task)
+            continue
+        if again:
+            amended.append(task)
     if by_person or amended:
         read_tips(git, by_person, amended)
     asked = outside.Question(git, finished_tips(common_dir, found))
@@ -217,17 +235,31 @@ def parent_of(header: str) -> str | None:
 
 def add_summary(task: Fields, summary: dict[str, str]) -> None:
     """Put what the trailers say into `task`."""
-    done, total = states.pair(summary.get("Autonomous-Progress"))
-    number = summary.get("Autonomous-Session", "")
-    blocked = summary.get("Autonomous-Blocked", "")
-    task["base"] = summary.get("Autonomous-Base") or None
+    get = summary.get
+    add_values(
+        task,
+        get("Autonomous-Session", ""),
+        get("Autonomous-Progress", ""),
+        get("Autonomous-Blocked", ""),
+        get("Autonomous-Check", "none"),
+        get("Autonomous-Base", ""),
+        get("Autonomous-Tokens", ""),
+        get("Codex-Thread", ""),
+    )
+
+
+def add_values(
+    task: Fields, session: str, progress: str, blocked: str, check: str, base: str, tokens: str, thread: str
+) -> None:
+    done, total = states.pair(progress)
+    task["base"] = base or None
     task["done"] = done
     task["total"] = total
     task["stuck"] = blocked.isdecimal() and total > done and int(blocked[:9]) == total - done
-    task["sessions"] = int(number[:9]) if number.isdecimal() else 0
-    task["check"] = summary.get("Autonomous-Check", "none")
-    task["thread"] = summary.get("Codex-Thread") or None
-    task["tokens"] = states.pair(summary.get("Autonomous-Tokens"))[1]
+    task["sessions"] = int(session[:9]) if session.isdecimal() else 0
+    task["check"] = check
+    task["thread"] = thread or None
+    task["tokens"] = states.pair(tokens)[1]
 
 
 class Reader:

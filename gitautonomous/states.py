@@ -32,14 +32,19 @@ def trailers(message: str) -> dict[str, str]:
 
     The runner always writes its block last and neutralises trailer-like lines of the agent's text, so the last paragraph alone is to be believed.
     """
+    return dict(zip(*trailer_lists(message), strict=True))
+
+
+def trailer_lists(message: str) -> tuple[list[str], list[str]]:
+    """As `trailers`, but as keys and values: a dict takes longer to make than to read the block, which counts with thousands of tasks."""
     block = message[message.rfind("\n\nAutonomous-Task: ") + 2 :].rstrip()
     if not block.startswith("Autonomous-Task: ") or "\n\n" in block:
-        return {}
+        return [], []
     flat = block.replace("\n", ": ").split(": ")
-    if len(flat) == 2 * (block.count("\n") + 1):  # no value holds a colon: twice as fast, for thousands of tasks
-        values = iter(flat)
-        return dict(zip(values, values, strict=True))
-    return dict([line.split(": ", 1) for line in block.split("\n") if ": " in line])
+    if len(flat) == 2 * (block.count("\n") + 1):  # no value holds a colon
+        return flat[::2], flat[1::2]
+    pairs = [line.split(": ", 1) for line in block.split("\n") if ": " in line]
+    return [key for key, _ in pairs], [value for _, value in pairs]
 
 
 def pair(value: str | None) -> tuple[int, int]:
@@ -74,8 +79,6 @@ def state_of(
         return (WAITING, waiting) if waiting is not None else (RUNNING, running)
     if merged:
         return MERGED, ""
-    if sessions and not total:
-        return BROKEN, "task_list.md has no items"
     if total and done == total:
         if check in ("passed", "none") or word is not None and word[0] == FINISHED:
             return FINISHED, ""
@@ -88,7 +91,9 @@ def state_of(
         return BLOCKED, "only blocked or skipped items are left"
     if word is not None and word[0] in (STALLED, FAILED):
         return word
-    return (PAUSED, "") if sessions or total else (NEW, "")
+    if sessions and not total:
+        return PAUSED, "task_list.md has no items"
+    return (PAUSED, "") if total else (NEW, "")
 
 
 # -- a runner's words --------------------------------------------------------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import git
 from made import finished
 
-from gitautonomous import listing, locks, outside, states, stopping
+from gitautonomous import listing, locks, model, outside, states, stopping
 
 
 def by_hand(folder: Path, change: str) -> None:
@@ -43,7 +44,7 @@ def by_hand(folder: Path, change: str) -> None:
         ("elsewhere", "paused", 1, 2, "no"),
         ("ticked", "finished", 2, 2, "no"),
         ("blocked", "blocked", 1, 2, "yes"),
-        ("list deleted", "broken", 0, 0, "no"),
+        ("list deleted", "paused", 0, 0, "no"),
         ("task deleted", "broken", 1, 2, "no"),
         ("task damaged", "broken", 1, 2, "no"),
         ("task edited", "paused", 1, 2, "no"),
@@ -61,6 +62,24 @@ def test_above_a_persons_commits_the_record_is_the_last_sessions_and_the_list_th
         "state": state, "done": done, "total": total, "sessions": 2, "tokens": 20, "base": "main",
     }  # fmt: skip
     assert (task["reason"] == "only blocked or skipped items are left") == (stuck == "yes")
+
+
+def test_the_record_of_a_usual_session_is_read_as_any_other(repo: Path) -> None:
+    usual = model.Session(
+        "one", 3, "executor", done=2, total=5, check="failed", base="main", tokens=7, all_tokens=70, seconds=1, all_seconds=9,
+        thread="01a2", assisted_by="Codex:gpt",
+    )  # fmt: skip
+    others = {"two": replace(usual, task="two", assisted_by=""), "three": replace(usual, task="three", blocked=3)}
+    for name, record in {"one": usual, **others}.items():
+        git(repo, "switch", "--quiet", "--create", f"autonomous/{name}", "main")
+        git(repo, "commit", "--quiet", "--allow-empty", "-m", model.commit_message(record, ticked=[], closing="Done."))
+    assert [*states.trailers(model.commit_message(usual, ticked=[], closing="Done."))] == listing.USUAL
+    found = {task["name"]: task for task in listing.tasks(str(repo / ".git"), "autonomous/", 0.0)}
+    keys = ("base", "done", "total", "sessions", "check", "thread", "tokens")
+    assert {name: [task[key] for key in keys] for name, task in found.items()} == dict.fromkeys(
+        ("one", "two", "three"), ["main", 2, 5, 3, "failed", "01a2", 70]
+    )
+    assert [found[name]["state"] for name in ("one", "two", "three")] == ["paused", "paused", "blocked"]
 
 
 def test_a_branch_that_is_no_task_is_broken(repo: Path) -> None:
