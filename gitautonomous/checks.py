@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from . import codex, process
+from . import codex, journal, process
+from .errors import AutonomousError
 from .workspace import Workspace
 
 TAIL = 4000
@@ -26,6 +28,14 @@ class CheckResult:
     @property
     def passed(self) -> bool:
         return self.returncode == 0 and not self.timed_out
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "command": self.command,
+            "returncode": self.returncode,
+            "timed_out": self.timed_out,
+            "output": self.tail,
+        }
 
 
 def verdict(results: Sequence[CheckResult]) -> str:
@@ -75,6 +85,17 @@ def run_checks(
                 process.sweep(workspace.marker)
             codex.clean_leftovers(workspace.worktree.path)
     return None if stopped() else tuple(results)
+
+
+def failed_on(directory: Path, tree: str) -> CheckResult | None:
+    """The first check that failed on this very tree, by the journal in a task's local folder; None where this machine does not know of one."""
+    try:
+        checked = journal.last(journal.Journal(directory / "journal.jsonl").read(), "checks")
+    except (AutonomousError, OSError):
+        return None
+    if checked is None or checked["tree"] != tree:
+        return None
+    return next((result for result in from_journal(checked["results"]) if not result.passed), None)
 
 
 def to_journal(results: Sequence[CheckResult]) -> list[dict[str, Any]]:

@@ -44,6 +44,8 @@ def review(review: Review, told: Iterable[Told], *, style: str, now: float) -> s
     name = str(review.known["name"])
     sections = [
         _head(review),
+        _failed(review),
+        _blocked(review),
         _hazards(review),
         _by_session("Put back", "What an agent changed in the list without the right to.", review.restored),
         _by_session("Left out of commits", "", review.excluded),
@@ -132,6 +134,20 @@ def _head(review: Review) -> Markup:
             *[tag("code", command, class_="command") for command in report.next_commands(review)],
         ]
     )
+
+
+def _failed(review: Review) -> Markup:
+    if review.failed is None:
+        return Markup()
+    failed = review.failed.to_json()
+    printed = "\n".join(line[2:] for line in show.check_output(failed, None))
+    said = tag("p", show.check_failure(failed), class_="bad")
+    return joined([tag("h2", "Why the check fails"), said, tag("pre", printed) if printed else ""])
+
+
+def _blocked(review: Review) -> Markup:
+    items = [tag("li", text) for text in report.blocked_texts(review)]
+    return joined([tag("h2", "Not done, and why"), tag("ul", *items, class_="plain")]) if items else Markup()
 
 
 def _badge(state: str) -> Markup:

@@ -70,6 +70,11 @@ def review_text(review: Review, style: Style) -> str:
     """A task in the morning: how it ended, what needs eyes first, its sessions, and how a merge would end."""
     name = str(review.known["name"])
     parts = [_headline(review, style)]
+    if review.failed is not None:
+        failed = review.failed.to_json()
+        printed = "".join(f"{line}\n" for line in show.check_output(failed, style.width, ascii=style.ascii))
+        parts += style.block(show.check_failure(failed), printed or "  (nothing printed)\n", show.RED)
+    parts += style.block("Not done, and why:", _listed(blocked_texts(review), style), show.YELLOW)
     parts += style.block(
         "Runs on your machine, or is obeyed there, after a merge; read these first:",
         _hazards([(hazard, steps) for hazard, steps in review.runs], style),
@@ -86,6 +91,13 @@ def review_text(review: Review, style: Style) -> str:
     parts.append(_forecast(review, style))
     parts.append(_next(review, style))
     return "\n".join(parts)
+
+
+def blocked_texts(review: Review) -> list[str]:
+    """The items that are blocked or skipped, with the reasons."""
+    texts = [f"{text} ({note})" for text, note in review.blocked[:MOST_SENTENCES]]
+    more = len(review.blocked) - len(texts)
+    return [*texts, f"and {more} more; --json has all"] if more > 0 else texts
 
 
 def _headline(review: Review, style: Style) -> str:

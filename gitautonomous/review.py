@@ -5,6 +5,8 @@
     name, branch, base, worktree, state, reason, goal, checks, done, total, check, tokens, seconds, created, updated, tip
     files, insertions, deletions             of everything that a merge would bring, without the task's own folder
     runs        [{path, kind, why, steps}]   what runs or is obeyed on this machine after a merge; steps: session numbers and commits that changed it
+    failed_check  {command, returncode, timed_out, output}   the check that fails on the tip, null where none does or this machine did not run it; output: its end
+    blocked     [{text, note}]               open items that the agent marked as blocked or skipped
     restored    [{session, text}]            what an agent changed in the list without the right to
     excluded    [{session, path}]            what was left out of commits
     proposed    [{number, text}]
@@ -31,13 +33,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from . import checklist, forecast, hazards, listing, model, states, threeway, tracking
+from .checks import CheckResult
 from .decisions import Chain, Step, read_chain
 from .errors import AutonomousError, UsageError
 from .events import LONGEST_LINE, Command, CommandRun, ThreadStarted, parse_event
 from .git import Repository, text
 from .model import Session, Task
 from .runs import Change, Hazard
-from .tasks import Place, known_task, read_task
+from .tasks import Place, failed_check, known_task, read_task
 from .trees import Trees
 
 CLEAN, CONFLICTS, MERGED, UNKNOWN = "clean", "conflicts", "merged", "unknown"
@@ -108,7 +111,8 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Review:
-    """A task in the morning. `known`: the object of `list --json`; `runs`: each hazard with the names of the steps that changed its path."""
+    """A task in the morning. `known`: the object of `list --json`; `runs`: each hazard with the names of the steps that changed its path; `failed`: the check that
+    fails on the tip, where this machine knows; `blocked`: open items with their notes, "blocked: why" or "skipped: why"."""
 
     known: dict[str, object]
     goal: str
@@ -118,6 +122,8 @@ class Review:
     tip: str
     size: Size
     runs: tuple[tuple[Hazard, tuple[int | str, ...]], ...]
+    failed: CheckResult | None
+    blocked: tuple[tuple[str, str], ...]
     proposed: tuple[str, ...]
     rows: tuple[Row, ...]
     forecast: Forecast
@@ -156,6 +162,8 @@ class Review:
             "insertions": self.size.insertions,
             "deletions": self.size.deletions,
             "runs": [asdict(hazard) | {"steps": list(steps)} for hazard, steps in self.runs],
+            "failed_check": self.failed.to_json() if self.failed is not None else None,
+            "blocked": [{"text": item, "note": note} for item, note in self.blocked],
             "restored": [{"session": number, "text": sentence} for number, sentence in self.restored],
             "excluded": [{"session": number, "path": path} for number, path in self.excluded],
             "proposed": [{"number": number, "text": item} for number, item in enumerate(self.proposed, start=1)],
@@ -240,6 +248,7 @@ def review(place: Place, name: str) -> Review:
     fork = hazards.fork_point(repository, base or task.base_commit, tip)
     merged = threeway.outside(threeway.changes(repository, trees, fork, tip), task.directory)
     records = [row.step.record for row in rows if row.step.record is not None]
+    listed = checklist.parse(_read(trees, tip, task))
     return Review(
         known=listing.to_json(known),
         goal=task.goal,
@@ -249,7 +258,9 @@ def review(place: Place, name: str) -> Review:
         tip=tip,
         size=branch.size(fork, tip),
         runs=tuple((hazard, _touching(hazard.path, rows)) for hazard in hazards.of_changes(repository, merged)),
-        proposed=checklist.parse(_read(trees, tip, task)).proposed,
+        failed=failed_check(place, known),
+        blocked=tuple((item.text, item.note or "") for item in listed.open_items if item.blocked or item.skipped),
+        proposed=listed.proposed,
         rows=rows,
         forecast=Forecast(MERGED)
         if known["state"] == states.MERGED

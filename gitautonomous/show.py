@@ -50,6 +50,8 @@ _ASCII = str.maketrans(
     | {"✓": "+", "✗": "x", "‘": "'", "’": "'", "“": '"', "”": '"'}
 )
 _GAP = "  "
+CHECK_LINES = 10
+"""Of what a failed check printed."""
 _NO_COLOUR = ("never", "false", "no", "off", "0")
 _LEAST_FLEXIBLE = 12
 
@@ -419,15 +421,34 @@ def status_text(
 ) -> str:
     """One task in full: its facts with the next command to type, its items by phase, its sessions.
 
-    `task` as `list --json` gives it, and `goal`. An item has text, done, note, phase and depth. A session has number,
+    `task` as `list --json` gives it, `goal` and `failed_check`. An item has text, done, note, phase and depth. A session has number,
     role, outcome, ticked (texts), check, tokens and seconds.
     """
     parts = [_facts(task, sessions, width, colour, ascii, now)]
+    failed = task.get("failed_check")
+    if isinstance(failed, dict):
+        heading = "\n".join(wrap(_shown(check_failure(failed), ascii), width))
+        lines = check_output(failed, width, ascii=ascii)
+        parts.append("".join(f"{line}\n" for line in (paint(heading, RED) if colour else heading, *lines)))
     if items:
         parts.append(_items(items, width, colour, ascii))
     if sessions:
         parts.append(_sessions(sessions, width, colour, ascii))
     return "\n".join(parts)
+
+
+def check_failure(failed: Mapping[str, object]) -> str:
+    """How a check (as `status --json` has it) failed, in a sentence that is not cleaned."""
+    ended = "out of time" if failed["timed_out"] else f"exit status {failed['returncode']}"
+    return f"This check fails ({ended}): {failed['command']}"
+
+
+def check_output(failed: Mapping[str, object], width: int | None, *, ascii: bool = False) -> list[str]:
+    """The last lines of what it printed, cleaned, indented and cut to `width` columns (None: no limit)."""
+    printed = clean(str(failed["output"]), keep_newlines=True).expandtabs()
+    lines = [line.rstrip() for line in printed.split("\n") if line.strip()][-CHECK_LINES:]
+    lines = [to_ascii(line) for line in lines] if ascii else lines
+    return [f"  {line if width is None else cut(line, max(20, width - 2), ascii=ascii)}" for line in lines]
 
 
 def _facts(

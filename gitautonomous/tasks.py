@@ -13,6 +13,7 @@ from . import (
     activity,
     base_settings,
     checklist,
+    checks,
     codex,
     config,
     conflicts,
@@ -613,6 +614,7 @@ def status(place: Place, name: str) -> dict[str, object]:
         for item in listed.items
     ]
     known["proposed"] = list(listed.proposed)
+    known["failed_check"] = failed.to_json() if (failed := failed_check(place, known)) is not None else None
     try:
         described = read_task(place, name)
         past = read_history(place.objects, tip, described)
@@ -647,6 +649,14 @@ def status(place: Place, name: str) -> dict[str, object]:
         previous = done
     known["sessions_run"] = sessions
     return known
+
+
+def failed_check(place: Place, task: Mapping[str, object]) -> checks.CheckResult | None:
+    """The check that fails on the newest commit of a task, given as `list --json` has it; None where none does, or this machine did not run it."""
+    name = str(task["name"])
+    if task["check"] in ("passed", "none"):
+        return None
+    return checks.failed_on(place.repository.task_dir(name), place.objects.commit(place.tip(name)).tree)
 
 
 def ticked_texts(place: Place, commit: str, name: str) -> frozenset[str]:

@@ -9,13 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import made
 import pytest
 from conftest import git
 from fabricated import Fabricated, list_of, place_of
 from program import autonomous
+from test_schemas import check
 
 from gitautonomous import review
+from gitautonomous.checks import CheckResult, to_journal
 from gitautonomous.errors import UsageError
+from gitautonomous.journal import Journal
 from gitautonomous.report import Style, review_text, step_text
 from gitautonomous.review import Forecast
 
@@ -89,7 +93,8 @@ def test_the_review_as_json(task: Fabricated) -> None:
             {"path": "Makefile", "kind": "build", "why": "runs when the project is built, tested, linted or installed", "steps": [2, commits[3]]},
         ],
         "restored": [{"session": 3, "text": "Item 3 was missing."}], "excluded": [{"session": 3, "path": "vendor/lib"}],
-        "proposed": [{"number": 1, "text": "write d"}], "forecast": {"verdict": "clean", "files": [], "others": []},
+        "failed_check": None, "blocked": [], "proposed": [{"number": 1, "text": "write d"}],
+            "forecast": {"verdict": "clean", "files": [], "others": []},
     }  # fmt: skip
     steps = found["steps"]
     assert [step["commit"] for step in steps] == commits
@@ -259,6 +264,39 @@ def test_what_was_squashed_and_is_back_counts_as_merged(task: Fabricated) -> Non
     git(task.repo, "commit", "--quiet", "--allow-empty", "-m", "All of it")
     git(task.repo, "update-ref", "refs/autonomous/merged/todo/1-result", "main")
     assert of_task(task).forecast == Forecast("merged")
+
+
+def test_the_check_that_fails_on_the_tip_is_told_with_the_end_of_its_output(repo: Path) -> None:
+    checks = ["true", "make test"]
+    task = made.start(repo, "failing", checks=checks)
+    made.session(repo, task, {}, number=1, done=0, total=1, role="initializer")
+    tip = made.session(repo, task, {"a": "1\n"}, number=2, done=1, total=1, check="failed")
+    printed = "".join(f"line {number}\n" for number in range(20)) + "\n\x1b[31mFAILED\x1b[0m\ttest_a: \x1b]0;x\x07\n"
+    results = [CheckResult("true", 0, 0.1, "fine\n"), CheckResult("make test", 2, 0.1, printed)]
+    journal = Journal(made.place_of(repo).repository.make_state_dir("tasks", "failing") / "journal.jsonl")
+    journal.append("checks", tree=git(repo, "rev-parse", f"{tip}^{{tree}}"), results=to_journal(results))
+    shown = "".join(f"  line {number}\n" for number in range(11, 20)) + "  FAILED  test_a: ␛]0;x␇\n"
+    expected = f"\nThis check fails (exit status 2): make test\n{shown}\n"
+    assert expected in autonomous(repo, "status", "failing").out
+    assert expected in autonomous(repo, "review", "failing").out
+    page = autonomous(repo, "review", "failing", "--html", "-").out
+    assert "<h2>Why the check fails</h2>" in page and "FAILED  test_a" in page
+    for command, key in (("status", "task"), ("review", "review")):
+        found = check(command, autonomous(repo, command, "failing", "--json").out)[key]
+        assert found["failed_check"] == {
+            "command": "make test", "returncode": 2, "timed_out": False, "output": printed,
+        }  # fmt: skip
+    made.session(repo, task, {"a": "2\n"}, number=3, done=1, total=1, check="failed")  # of this tip nothing is known
+    assert "This check fails" not in autonomous(repo, "status", "failing").out
+
+
+def test_what_is_blocked_is_told_with_its_reason(task: Fabricated) -> None:
+    task.by_hand("Reopen", {}, task.text.replace("- [x] write b", "- [ ] write b (blocked: no docker)"))
+    assert "\nNot done, and why:\n  write b (blocked: no docker)\n\n" in review_text(of_task(task), Style())
+    found = check("review", autonomous(task.repo, "review", "todo", "--json").out)["review"]
+    assert found["blocked"] == [{"text": "write b", "note": "blocked: no docker"}]
+    page = autonomous(task.repo, "review", "todo", "--html", "-").out
+    assert "<li>write b (blocked: no docker)</li>" in page
 
 
 def test_a_task_without_a_session_is_reviewed_too(repo: Path) -> None:
