@@ -87,7 +87,7 @@ you were shown its exact text and said yes, once.""",
 }
 
 STATES = (
-    ("broken", "task.toml cannot be read, or the list has no items."),
+    ("broken", "task.toml cannot be read."),
     ("running", "A runner works on it on this machine, or Codex goes on without its runner (`resume` takes it over)."),
     ("waiting", "A runner waits for a usage limit's reset or before it tries again, and says until when."),
     ("merged", "Its work is in the base."),

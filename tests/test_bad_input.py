@@ -250,12 +250,9 @@ def test_a_damaged_task_toml_is_named_and_listed_as_broken(agent_repo: Path, cod
     assert [(task["name"], task["state"]) for task in listed(agent_repo)] == [("todo", "broken")]
 
 
-@pytest.mark.parametrize(
-    ("content", "state"),
-    [(None, "broken"), ("", "broken"), ("# nothing\n\n- [ ] not below Tasks\n", "broken")],
-)
-def test_an_initializer_that_leaves_no_items_is_stopped(
-    agent_repo: Path, codex_home: Path, model: Server, content: str | None, state: str
+@pytest.mark.parametrize("content", [None, "", "# nothing\n\n- [ ] not below Tasks\n"])
+def test_an_initializer_that_leaves_no_items_is_stopped_and_resume_tries_again(
+    agent_repo: Path, codex_home: Path, model: Server, content: str | None
 ) -> None:
     steps: list[Step] = [
         {"exec": write_file(".autonomous/todo/task_list.md", content)} if content is not None else {"exec": "true"},
@@ -264,7 +261,8 @@ def test_an_initializer_that_leaves_no_items_is_stopped(
     model.play(sessions(*[steps] * 3))
     ended = autonomous(agent_repo, "start", "Write a", "--name", "todo", "--delay", "0")
     assert (ended.status, ended.out) == (3, "todo: stalled, 3 sessions in a row ticked nothing and changed no file\n")
-    assert [task["state"] for task in listed(agent_repo)] == [state]
+    assert [task["state"] for task in listed(agent_repo)] == ["stalled"]
+    assert "git autonomous resume todo\n" in autonomous(agent_repo, "status", "todo").out
 
 
 def test_a_huge_list_is_a_question_to_a_person(agent_repo: Path, codex_home: Path, model: Server) -> None:

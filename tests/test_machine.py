@@ -817,8 +817,6 @@ class Machine(RuleBasedStateMachine):
             self.ground.repository, "for-each-ref", "--format=%(objectname)", f"refs/autonomous/merged/{NAME}/"
         ) or (finished and self.ground.person("merge-base", "--is-ancestor", tip, "main") == 0):
             yield "merged"
-        elif sessions and not total:
-            yield "broken"
         elif finished:
             passed = check in ("passed", "none") or self.word()[:3:2] == ["finished", tip]
             yield "finished" if passed else "failing" if check == "failed" else "paused"
