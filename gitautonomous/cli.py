@@ -71,10 +71,8 @@ def main(arguments: list[str]) -> int:
     except (BrokenPipeError, SystemExit):  # Click makes the second of the first
         return 141
     except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
         if not error.filename:
-            return fail(str(error.strerror), "git autonomous doctor", 1)
+            return fail(error.strerror or str(error), "git autonomous doctor", 1)  # libgit2's have words only
         path = show.clean(str(error.filename))
         look = "df -h" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "ls -ld"
         return fail(f"{path}: {error.strerror}", f"{look} {shlex.quote(os.path.dirname(path) or '.')}", 1)

@@ -80,8 +80,8 @@ def preflight(
     """
     _insist([_git(repository.git, repository.version(), repository.toplevel)], say)
     engine = codex.find(settings.codex, outside=repository.toplevel)
-    _insist(_engine(engine, settings, repository, overrides, quick=True), say)
     _insist(_repository(repository, settings), say)
+    _insist(_engine(engine, settings, repository, overrides, quick=True), say)
     return engine
 
 
@@ -284,11 +284,13 @@ def _sandbox(engine: Codex, repository: Repository | None, *, quick: bool) -> Fi
 
 def _cache(repository: Repository) -> Path | None:
     """A folder of ours in the repository; None where nothing can be written."""
-    try:
-        cache = repository.make_state_dir("cache")
-    except OSError:
-        return None
-    return cache if os.access(cache, os.W_OK) else None
+    return repository.make_state_dir("cache") if _writable(repository) else None
+
+
+def _writable(repository: Repository) -> bool:
+    """Whether our files can be made in the repository, or are there."""
+    folder = repository.state_dir if repository.state_dir.exists() else repository.common_dir
+    return folder.is_dir() and os.access(folder, os.W_OK)
 
 
 # -- the repository --------------------------------------------------------------------------------------------------
@@ -299,7 +301,7 @@ def _repository(repository: Repository, settings: Settings) -> Iterator[Finding]
     unsupported = _format(repository.configured)
     if unsupported:
         yield unsupported
-    elif _cache(repository) is None:
+    elif not _writable(repository):
         where = shlex.quote(str(repository.common_dir))
         yield Finding("repository", False, f"{repository.state_dir} cannot be written", f"ls -ld {where} {where}/*")
     else:

@@ -366,6 +366,7 @@ def _fit(
                 excess -= taken
             break
         if not waiting:
+            widths |= {index: widths[index] - available for index, available in slack.items()}
             break
         del widths[waiting.pop(0)]
     else:

@@ -448,6 +448,11 @@ def test_a_sign_that_changes_the_character_before_it_changes_no_blank() -> None:
     assert (show.measure("\u2764\ufe0f"), show.measure("\ufe0f"), show.measure(" \ufe0f")) == (2, 0, 1)
 
 
+def test_where_there_is_no_room_a_table_is_cut_as_far_as_it_goes() -> None:
+    text = show.table(("session", "what"), [("1", "a long sentence " * 20)], width=15, flexible=(1,))
+    assert text == "session  what\n1        a long sent…\n"
+
+
 def test_no_tasks_are_no_table() -> None:
     assert show.list_table([], width=80, now=NOW) == ""
 

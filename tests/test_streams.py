@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -71,3 +72,11 @@ def test_where_unicode_cannot_be_printed_everything_is_still_readable(todo: Path
         assert len(plain.out.splitlines()) == len(full.out.splitlines()) > 1
     assert '[x] item - "gr??e" ??' in autonomous(todo, "status", "todo", PYTHONIOENCODING="ascii").out
     assert '* Fertig - "gut" ??' in autonomous(todo, "log", "todo", PYTHONIOENCODING="ascii").out
+
+
+def test_what_libgit2_cannot_write_is_an_error_in_words(todo: Path) -> None:
+    git(todo, "commit", "--quiet", "--allow-empty", "-m", "News")
+    argv = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *PROGRAM, "prune"]
+    done = subprocess.run(argv, cwd=todo, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"error: failed to \w+ .*: File too large\nhint: git autonomous doctor\n", done.stderr)

@@ -187,6 +187,7 @@ class Desk:
     def ask(self) -> None:
         """Take decisions until the user quits. A mistake is told and asked again."""
         keys = KEYS if show.unicode(sys.stdout) else show.to_ascii(KEYS)
+        keys = "\n".join(show.wrap(keys, show.columns(sys.stdout, os.environ)))
         print(f"\n{keys}", flush=True)
         while True:
             try:
