@@ -101,7 +101,7 @@ def unfinished(task: Fields) -> str:
     if not task["total"]:
         return "it has no task list yet"
     if task["done"] < task["total"]:
-        return f"it is not finished: {task['done']} of {task['total']} items are done"
+        return f"it is not finished: {states.items_done(task['done'], task['total'])}"
     if task["check"] == "failed":
         return "its checks fail"
     return "" if task["check"] in ("passed", "none") else "its checks have not run on its newest commit"

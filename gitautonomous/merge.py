@@ -300,7 +300,7 @@ def refuse_unfinished(name: str, progress: tuple[int, int], check: str, all_the_
     if not total:
         raise AutonomousError(f"'{name}' has no task list yet", go_on)
     if done < total:
-        raise AutonomousError(f"'{name}' is not finished: {done} of {total} items are done", go_on)
+        raise AutonomousError(f"'{name}' is not finished: {states.items_done(done, total)}", go_on)
     if check == "failed":
         raise NeedsPerson(f"the checks of '{name}' fail", go_on)
 

@@ -371,7 +371,7 @@ def commit_message(session: Session, *, ticked: Sequence[str], closing: str) -> 
         else one_line(message.lstrip().partition("\n")[0], 300)
     )
     if session.role == "initializer" and session.total:
-        what = f"task list of {session.total} items"
+        what = f"task list of {_several(session.total, 'item')}"
     if session.outcome != "completed":
         what = f"{session.outcome}" + (f": {what}" if what else "")
     subject = one_line(f"{session.task}: {what or 'session ' + str(session.number)}", 72)
@@ -481,9 +481,10 @@ def _go(s: Standing) -> Next:
 def _done(s: Standing, limits: Limits) -> Next | None:
     if s.total and s.done == s.total and s.check != "failed":
         passed = " and the checks pass" if s.check == "passed" else ""
-        return Next(False, state=states.FINISHED, reason=f"all {s.total} items are ticked{passed}")
+        ticked = "its one item is ticked" if s.total == 1 else f"all {s.total} items are ticked"
+        return Next(False, state=states.FINISHED, reason=f"{ticked}{passed}")
     if limits.plan and s.total:
-        reason = f"the list has {s.total} items; have a look at it before the work starts"
+        reason = f"the list has {_several(s.total, 'item')}; have a look at it before the work starts"
         hint = "git autonomous status {task}    # then: git autonomous resume {task}"
         return Next(False, state=states.PAUSED, reason=reason, hint=hint)
     return None
@@ -524,7 +525,7 @@ def _spent(s: Standing, limits: Limits) -> Next | None:
     if s.ran and not limits.auto_continue:
         return Next(False, state=states.PAUSED, reason="one session ran, as asked")
     if not limits.sessions and s.total and s.ran >= 3 * s.total + 5:
-        reason = f"{s.ran} sessions ran for {s.total} items, more than the default limit of 3 × items + 5"
+        reason = f"{s.ran} sessions ran for {_several(s.total, 'item')}, more than the default limit of 3 × items + 5"
         hint = "git autonomous log {task}    # then: git autonomous resume {task} --max-sessions 10"
         return Next(False, state=states.STALLED, reason=reason, status=3, hint=hint)
     if limits.tokens and s.tokens >= limits.tokens:

@@ -220,7 +220,7 @@ def body_of(situation: merge.Situation, sessions: Sequence[tuple[Session, Commit
     s = situation
     whole = s.task.goal.strip()
     goal = "".join(f"> {escaped(line)}\n" for line in whole[:GOAL].split("\n")) + "> …\n" * (len(whole) > GOAL)
-    said = f"{s.done} of {s.total} items are done, in {merge.count(s.sessions, 'session')}."
+    said = f"{states.items_done(s.done, s.total)}, in {merge.count(s.sessions, 'session')}."
     checks = {"passed": "These pass on the newest commit:", "failed": "**One of these fails on the newest commit:**"}
     parts = [goal, f"{said}\n" if forced is None else f"{said} Not finished: {escaped(forced)}\n"]
     parts.append(_listed("", [f"[x] {escaped(item)}" for item in s.items]))

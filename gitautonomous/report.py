@@ -279,7 +279,7 @@ def plan_text(plan: Plan, style: Style) -> str:
         ("ticked again", "; ".join(plan.closed)),
         ("new items", "; ".join(plan.added)),
         ("list", f"{plan.done[0]}/{plan.total[0]} items, then {plan.done[1]}/{plan.total[1]}"),
-        ("files", _paths(plan.paths) if plan.paths else "none changes"),
+        ("files", _paths(plan.paths) or "none"),
         ("checks", {"unknown": "have not run on the result", "none": ""}.get(plan.check, plan.check)),
     ]
     title = plan.what[:1].upper() + plan.what[1:]

@@ -96,6 +96,11 @@ def state_of(
     return (PAUSED, "") if total else (NEW, "")
 
 
+def items_done(done: int, total: int) -> str:
+    """How far a task is, in words."""
+    return f"{done} of {total} {'item is' if total == 1 else 'items are'} done"
+
+
 # -- a runner's words --------------------------------------------------------------------------------------------------------------------------------
 
 AT_WORK = os.path.join("autonomous", "running")

@@ -70,7 +70,7 @@ def test_a_detached_runner_outlives_its_terminal(agent_repo: Path, model: Server
     wait_until(lambda: not process.alive(who))
     assert state(agent_repo) == ("finished", None)
     log = (local(agent_repo) / "runner.log").read_text().splitlines()
-    assert log[-2:] == ["todo: finished, all 1 items are ticked", "hint: git autonomous merge todo"]
+    assert log[-2:] == ["todo: finished, its one item is ticked", "hint: git autonomous merge todo"]
     assert "\x1b" not in "".join(log)
     assert local(agent_repo).joinpath("runner.log").stat().st_mode & 0o777 == 0o600
 
@@ -159,7 +159,7 @@ def test_an_agent_starts_no_runner(agent_repo: Path, model: Server, variable: st
 def test_another_codex_may_start_a_task(agent_repo: Path, model: Server) -> None:
     model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a")))
     ended = autonomous(agent_repo, *START, CODEX_THREAD_ID="01a20a3b-356e-76e1-b2fb-b59965bd8342")
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n")
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n")
 
 
 def test_relative_templates_are_the_same_to_a_detached_runner(

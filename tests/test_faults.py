@@ -81,7 +81,7 @@ def test_a_killed_codex_leaves_its_work_in_a_commit_and_its_thread_goes_on(
         _, err = runner.communicate()
     assert runner.returncode == 0, err
     assert commits(agent_repo, "main..autonomous/todo") == [
-        "Start todo", "todo: task list of 1 items", "todo: interrupted: Codex was ended by SIGKILL", "todo: write a",
+        "Start todo", "todo: task list of 1 item", "todo: interrupted: Codex was ended by SIGKILL", "todo: write a",
     ]  # fmt: skip
     assert git(agent_repo, "show", "autonomous/todo~1:a") == "half"
     threads = commits(agent_repo, "main..autonomous/todo", "%(trailers:key=Codex-Thread,valueonly)")
@@ -97,7 +97,7 @@ def test_a_model_that_falls_silent_is_ended_and_its_thread_goes_on(agent_repo: P
     ]
     model.play(sessions(initializer("todo", ["write a"]), [{"exec": "echo 1 > a"}, *stalls]))
     ended = autonomous(agent_repo, *REAL, GIT_AUTONOMOUS_SILENCE_TIMEOUT="4")
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n"), ended.err
     outcomes = commits(
         agent_repo, "main..autonomous/todo", "%(trailers:key=Autonomous-Outcome,valueonly,separator=%x20)"
     )
@@ -136,7 +136,7 @@ def test_what_a_session_or_a_check_leaves_running_is_ended_before_anything_is_co
         )
     )
     ended = autonomous(agent_repo, *REAL, *access)
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked and the checks pass\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n"), ended.err
     assert alive("sleep 0.1234") == []
     tree = git(agent_repo, "ls-tree", "-r", "--name-only", "autonomous/todo").split()
     assert [path for path in tree if not path.startswith(".autonomous/")] == ["README.md", "a", "from-agent"]

@@ -101,7 +101,7 @@ def test_a_server_that_an_agent_names_is_never_asked(lfs_repo: Path, model: Serv
     model.play(sessions(initializer("todo", ["leak"]), executor("todo", "leak", *evil)))
     options = ("--name", "todo", "--delay", "0", "--check", "rm -f leak.bin old.bin")
     ended = autonomous(lfs_repo, "start", "Leak", *options)
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked and the checks pass\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n"), ended.err
     assert asked.taken() == {"people"}
     worktree = made.worktree_of(lfs_repo, "todo")
     assert (worktree / "leak.bin").read_text() == leak

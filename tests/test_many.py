@@ -51,8 +51,8 @@ def test_every_task_that_can_go_on_is_finished_and_the_others_are_named(repo: Pa
     ended = autonomous(repo, "resume", "--all", "--jobs", "2")
     assert (ended.status, ended.out) == (0, "3 tasks: 3 finished\n")
     assert sorted(ended.err.splitlines()) == [
-        "a: finished, all 1 items are ticked", "a: started", "b: finished, all 1 items are ticked", "b: started",
-        "c: finished, all 1 items are ticked", "c: started", "hint: git autonomous list",
+        "a: finished, its one item is ticked", "a: started", "b: finished, its one item is ticked", "b: started",
+        "c: finished, its one item is ticked", "c: started", "hint: git autonomous list",
         "stuck: left out, blocked: only blocked or skipped items are left",
     ]  # fmt: skip
     assert git(repo, "fsck", "--strict") == ""

@@ -43,7 +43,7 @@ def test_a_finished_task_is_told_as_json_and_in_the_environment(
     assert autonomous(agent_repo, *START).status == 0
     assert notices() == [
         {
-            "event": "finished", "task": "todo", "state": "finished", "reason": "all 1 items are ticked", "done": 1, "total": 1,
+            "event": "finished", "task": "todo", "state": "finished", "reason": "its one item is ticked", "done": 1, "total": 1,
             "branch": "autonomous/todo",
         }
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def test_stops_by_request_and_stops_that_need_a_person_are_told_apart(
     autonomous(agent_repo, *START, "--plan")
     autonomous(agent_repo, "resume", GIT_AUTONOMOUS_MAX_IDLE="1")
     assert [(notice["event"], notice["state"], notice["reason"]) for notice in notices()] == [
-        ("stopped", "paused", "the list has 1 items; have a look at it before the work starts"),
+        ("stopped", "paused", "the list has 1 item; have a look at it before the work starts"),
         ("needs-person", "stalled", "1 session in a row ticked nothing and changed no file"),
     ]
 

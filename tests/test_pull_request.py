@@ -268,10 +268,10 @@ def test_gh_opens_it_with_the_body_on_its_standard_input(
     ]  # fmt: skip
     commits = git(repo, "log", "--reverse", "--format=%H", "main..autonomous/todo").split()
     assert create["stdin"] == (
-        "> Do todo well\n\n1 of 1 items are done, in 2 sessions.\n\n- [x] item 1\n\n"
+        "> Do todo well\n\n1 of 1 item is done, in 2 sessions.\n\n- [x] item 1\n\n"
         "### Checks\n\nThese pass on the newest commit:\n\n- `` make `test` ``\n\n"
         "### Sessions\n\n"
-        f"- 1: task list of 1 items ({commits[1]})\n- 2: item 1 (checks passed, {commits[2]})\n"
+        f"- 1: task list of 1 item ({commits[1]})\n- 2: item 1 (checks passed, {commits[2]})\n"
     )
     assert create["cwd"] == str(repo)
     known = {"GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"}

@@ -85,7 +85,7 @@ def finish(repo: Path, name: str) -> None:
     folder = repo / ".git/autonomous/tasks" / name
     folder.mkdir(parents=True)
     tip = git(repo, "rev-parse", f"autonomous/{name}")
-    states.write_word(str(folder), states.FINISHED, 0, tip, "all 1 items are ticked")
+    states.write_word(str(folder), states.FINISHED, 0, tip, "its one item is ticked")
 
 
 def test_a_checkout_of_a_base_names_the_tasks_that_wait_for_it(repo: Path, task: Path) -> None:

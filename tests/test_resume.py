@@ -82,7 +82,7 @@ def test_checks_that_pass_on_a_persons_commit_finish_the_task_without_a_session(
     git(worktree, "commit", "-qam", "Mend a by hand")
     assert [listed(agent_repo)[0][key] for key in ("state", "check")] == ["paused", "unknown"]
     ended = autonomous(agent_repo, "resume", "todo")
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked and the checks pass\n")
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n")
     assert listed(agent_repo)[0]["state"] == "finished"
     git(worktree, "commit", "-q", "--allow-empty", "-m", "Nobody checked this one")
     assert listed(agent_repo)[0]["state"] == "paused"
@@ -164,7 +164,7 @@ def test_a_persons_commits_and_uncommitted_edits_are_kept(agent_repo: Path, mode
     ended = autonomous(agent_repo, "resume", "todo", "--delay", "0")
     assert ended.status == 0, ended.err
     assert commits(agent_repo, "main..autonomous/todo") == [
-        "Start todo", "todo: task list of 1 items", "A commit of mine", "todo: changes by hand", "todo: write a",
+        "Start todo", "todo: task list of 1 item", "A commit of mine", "todo: changes by hand", "todo: write a",
     ]  # fmt: skip
     assert git(agent_repo, "show", "--format=", "--name-only", "autonomous/todo~1") == "uncommitted"
     assert "not committed" not in git(agent_repo, "show", "autonomous/todo:.autonomous/todo/task.toml")
@@ -239,7 +239,7 @@ def test_a_lost_worktree_is_made_again_from_the_branch(agent_repo: Path, model: 
     if damage == "pruned":
         git(agent_repo, "worktree", "prune")
     ended = autonomous(agent_repo, "resume", "todo", "--delay", "0")
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n"), ended.err
     assert (worktree / "a").read_text() == "1\n"
     assert worktree.with_name("elsewhere").exists() == (damage == "moved")
 
@@ -300,7 +300,7 @@ def test_ctrl_c_ends_the_session_in_one_commit_and_resume_goes_on(
     assert commits(agent_repo, "main..autonomous/todo")[-1] == "todo: interrupted: it was stopped"
     assert git(agent_repo, "show", "autonomous/todo:a") == "half"
     ended = autonomous(agent_repo, "resume", "todo", "--delay", "0")
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n"), ended.err
     assert git(agent_repo, "show", "autonomous/todo:a") == "whole"
 
 

@@ -64,7 +64,7 @@ def test_a_task_is_not_finished_while_a_check_fails_and_its_output_is_in_the_nex
     )
     check = "echo checking-$(cat a 2>/dev/null); grep -q right a"
     ended = autonomous(agent_repo, *START, "--check", check)
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked and the checks pass\n")
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n")
     assert [line for line in commits(agent_repo, "main..autonomous/todo", "%(trailers:key=Autonomous-Check,valueonly)") if line] == [
         "none", "failed", "failed", "passed",
     ]  # fmt: skip
@@ -87,7 +87,7 @@ def test_the_agent_cannot_change_what_decides(agent_repo: Path, model: Server) -
         )
     )
     ended = autonomous(agent_repo, *START)
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked and the checks pass\n")
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n")
     assert 'proposed_checks = ["test -f done"]' in show(agent_repo, ".autonomous/todo/task.toml")
     assert len(commits(agent_repo, "main..autonomous/todo")) == 4
 

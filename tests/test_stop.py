@@ -77,7 +77,7 @@ def test_a_session_that_is_stopped_becomes_a_commit_without_waiting_for_the_chec
     assert state(agent_repo) == ("paused", "the checks have not run on the newest commit")
     (worktree_of(agent_repo) / "slow").unlink()
     ended = autonomous(agent_repo, "resume", "todo")
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked and the checks pass\n")
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n")
 
 
 def test_a_check_at_work_is_ended_by_a_stop(agent_repo: Path, model: Server, wait_until: WaitUntil) -> None:
@@ -155,7 +155,7 @@ def test_a_request_for_another_runner_means_nothing(agent_repo: Path, model: Ser
     assert me is not None
     stopping.ask_after_session(local(agent_repo), me)
     ended = autonomous(agent_repo, "resume", "todo")
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n")
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n")
 
 
 def test_a_runner_that_waits_says_until_when_and_stops_at_once(

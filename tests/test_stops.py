@@ -33,7 +33,7 @@ def test_idle_sessions_stall_a_task_and_a_person_may_try_it_again(agent_repo: Pa
     assert_stopped(
         autonomous(agent_repo, "resume", "--delay", "0"),
         0,
-        "finished, all 1 items are ticked",
+        "finished, its one item is ticked",
         "git autonomous merge todo",
     )
     assert len(commits(agent_repo, "main..autonomous/todo")) == 10

@@ -115,7 +115,7 @@ def test_in_the_sandbox_nothing_of_git_can_be_written(agent_repo: Path, worktree
         )
     )  # fmt: skip
     ended = autonomous(agent_repo, *START)
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n"), ended.err
     changed = {path for path, content in before.items() if not path.exists() or path.read_bytes() != content}
     assert {path.relative_to(common) for path in changed} <= {Path("logs/HEAD")}
     assert git(agent_repo, "branch", "--format=%(refname:short)").split() == ["autonomous/todo", "main"]
@@ -181,7 +181,7 @@ def test_hooks_and_programs_that_the_user_keeps_in_the_tree_are_not_run_by_sessi
         )
     )
     ended = autonomous(agent_repo, *START)
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked and the checks pass\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n"), ended.err
     for command in (("list",), ("status", "todo"), ("log", "todo")):
         assert autonomous(agent_repo, *command).status == 0
     assert canaries.marks() == []
@@ -213,10 +213,10 @@ def test_a_filter_that_would_run_the_agents_file_stops_the_task_before_it_runs(
         "failed",
         "filter.own.clean runs clean.sh, which would be found inside the agent's worktree",
     )
-    assert commits(agent_repo, "main..autonomous/todo")[-1] == "todo: task list of 1 items"
+    assert commits(agent_repo, "main..autonomous/todo")[-1] == "todo: task list of 1 item"
     (worktree / "clean.sh").unlink()
     ended = autonomous(agent_repo, *RESUME)
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n"), ended.err
     assert canaries.marks() == []
 
 
@@ -263,7 +263,7 @@ def test_variables_of_another_git_command_reach_nobody(agent_repo: Path, area: P
     environment = {**leaked, "GIT_DIR": f"{agent_repo}/.git", "GIT_WORK_TREE": str(agent_repo)}
     del environment["GIT_COMMON_DIR"], environment["GIT_NAMESPACE"]
     ended = autonomous(area, *START, stdin=b"", **environment)
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked and the checks pass\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n"), ended.err
     seen = git(agent_repo, "show", "autonomous/todo:environment").splitlines()
     assert [line.partition("=")[0] for line in seen if line.startswith("GIT_")] == [
         "GIT_AUTONOMOUS_ATTEMPT", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM", "GIT_PAGER",
@@ -351,7 +351,7 @@ def test_what_people_do_meanwhile_in_their_own_checkout_is_no_alarm(agent_repo: 
     )
     model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", person, write_file("a", "1"))))
     ended = autonomous(agent_repo, *START, "--network")
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n"), ended.err
     assert git(agent_repo, "log", "-1", "--format=%s", "feature") == "Mine"
 
 
@@ -367,15 +367,15 @@ def test_a_remote_that_a_person_adds_while_a_sandboxed_session_runs_is_no_alarm(
 
     model.play(respond)
     ended = autonomous(agent_repo, *START)
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n"), ended.err
 
 
 def test_an_agents_own_commits_become_the_sessions_one_commit(agent_repo: Path, worktree: Path, model: Server) -> None:
     mine = "echo 1 > a; git add a; git commit -q -m Mine; echo 3 > c; git add c; echo 2 > b"
     model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", mine)))
     ended = autonomous(agent_repo, *START, "--network")
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
-    assert commits(agent_repo, "main..autonomous/todo") == ["Start todo", "todo: task list of 1 items", "todo: write a"]
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n"), ended.err
+    assert commits(agent_repo, "main..autonomous/todo") == ["Start todo", "todo: task list of 1 item", "todo: write a"]
     assert files(agent_repo) == ["README.md", "a", "b", "c"]
     assert git(worktree, "status", "--porcelain") == ""
 
@@ -425,7 +425,7 @@ def test_too_much_pauses_the_task_with_a_list_before_anything_is_staged(
     message = f"error: the session left {found}"
     assert ended.status == 3
     assert ended.err.splitlines()[-2].startswith(message), ended.err
-    assert commits(agent_repo, "main..autonomous/todo")[-1] == "todo: task list of 1 items"
+    assert commits(agent_repo, "main..autonomous/todo")[-1] == "todo: task list of 1 item"
     subprocess.run(["sh", "-c", "rm -rf many huge; git checkout -q README.md"], cwd=worktree, check=True)
     ended = autonomous(agent_repo, *RESUME)
     assert (ended.status, files(agent_repo)) == (0, ["README.md", "a"]), ended.err

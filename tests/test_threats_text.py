@@ -58,7 +58,7 @@ def test_tracking_files_of_other_kinds_count_as_missing_and_are_put_back(
         )
     )
     ended = autonomous(agent_repo, *START)
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n"), ended.err
     for sentence in said:
         assert sentence in ended.err
     assert git(agent_repo, "show", "--stat=200", "--format=", "--name-only", "autonomous/todo~1").split() == [
@@ -209,7 +209,7 @@ def test_a_base_that_is_named_like_a_path_or_another_ref_is_the_branch(
     ended = autonomous(agent_repo, *START, "--plan")
     assert ended.status == 0, ended.err
     assert listed(agent_repo)[0]["base"] == base
-    assert commits(agent_repo, "autonomous/todo") == ["The base", "Start todo", "todo: task list of 1 items"]
+    assert commits(agent_repo, "autonomous/todo") == ["The base", "Start todo", "todo: task list of 1 item"]
 
 
 @pytest.mark.parametrize("base", ["--output=owned", "no-such", "HEAD^{tree}", ""])
@@ -244,7 +244,7 @@ BOMBS = {
 def test_no_line_of_a_transcript_brings_a_session_down(agent_repo: Path, stand_in: Path, bomb: str) -> None:
     (stand_in / "bomb").write_bytes(BOMBS[bomb])
     ended = autonomous(agent_repo, *START, STANDIN_WORK=f"cat {stand_in}/bomb; echo", STANDIN_ITEMS="1")
-    assert (ended.status, ended.out) == (0, "todo: finished, all 1 items are ticked\n"), ended.err[-2000:]
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked\n"), ended.err[-2000:]
     assert printable(ended)
     for command in (("list",), ("status", "todo"), ("log", "todo")):
         shown = autonomous(agent_repo, *command)

@@ -136,7 +136,7 @@ def test_a_worker_that_is_told_to_stop_commits_and_hands_over(
     ended = autonomous(second, "worker", "--task", "todo")
     assert (ended.status, ended.err.splitlines()) == (
         0,
-        ["todo: claimed, epoch 2", "todo: finished, all 1 items are ticked"],
+        ["todo: claimed, epoch 2", "todo: finished, its one item is ticked"],
     )
     assert git(bare, "show", "autonomous/todo:a") == "whole"
 
@@ -244,7 +244,7 @@ def test_killed_with_everything_a_worker_goes_on_in_the_same_clone_at_once(
     ended = autonomous(clone, "worker", "--once")
     assert (ended.status, ended.err.splitlines()) == (
         0,
-        ["todo: claimed, epoch 2", "todo: finished, all 1 items are ticked"],
+        ["todo: claimed, epoch 2", "todo: finished, its one item is ticked"],
     )
     assert git(bare, "show", "autonomous/todo:a") == "half"
 
