@@ -188,7 +188,7 @@ def described(name: str, found: Lease | None) -> Fields:
 
 def table(found: list[Fields], *, width: int | None, colour: bool, ascii: bool, now: float) -> str:
     """`overview` for people. `now`: epoch seconds."""
-    headings = ("task", "state", "done", "sessions", "host", "job", "epoch", "heartbeat", "")
+    headings = ("task", "state", "done", "sessions", "host", "job", "epoch", "heartbeat", "note")
     rows = []
     for task in found:
         seen = datetime.fromisoformat(str(task["heartbeat"])).timestamp() if task["heartbeat"] else None
@@ -202,7 +202,14 @@ def table(found: list[Fields], *, width: int | None, colour: bool, ascii: bool, 
             ]
         )
     return show.table(
-        headings, rows, width=width, colour=colour, ascii=ascii, flexible=(0, 8), droppable=(5, 6), right=(2, 3, 6)
+        headings,
+        rows,
+        width=width,
+        colour=colour,
+        ascii=ascii,
+        flexible=(8, 4),
+        droppable=(5, 6, 3, 4, 8, 7),
+        right=(2, 3, 6),
     )
 
 

@@ -83,7 +83,8 @@ class Lease:
     reason: str = ""
 
     def claimed(self, who: Who, term: float) -> Lease:
-        return replace(self, epoch=self.epoch + 1, state=HELD, owner=who.owner, host=who.host, job=who.job, term=term)
+        mine = {"owner": who.owner, "host": who.host, "job": who.job, "term": term, "reason": ""}
+        return replace(self, epoch=self.epoch + 1, state=HELD, **mine)  # type: ignore[arg-type]
 
     def written(self, tip: str) -> Lease:
         """The same once more: no two writings of a lease are alike, so that life shows."""

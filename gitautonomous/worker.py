@@ -30,6 +30,7 @@ from . import (
     model,
     moving,
     process,
+    show,
     signals,
     states,
     stopping,
@@ -268,7 +269,9 @@ class Worker:
                 why, tip = self._examine(task)
                 if tip is not None and not why:
                     hold.claim(seen, self.me, self.place.settings.lease_term, self.place.ref(task), tip)
-                    self.say(f"{task}: claimed, epoch {seen.lease.epoch + 1}")
+                    silent = f"{seen.lease.host}, which was silent for {show.duration(seen.lease.term)}"
+                    how = f"taken over from {silent}" if seen.lease.state == HELD and not ours else "claimed"
+                    self.say(f"{task}: {how}, epoch {seen.lease.epoch + 1}")
                     return Slot(hold, alive)
                 self._refused[task] = seen.oid
                 self.say(f"{task}: left to others: {why}")

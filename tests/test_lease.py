@@ -121,6 +121,13 @@ def test_a_lease_may_be_taken_only_when_the_observers_own_clock_saw_it_unchanged
     assert not watch.claimable("todo", None) and not watch.claimable("other", held)
 
 
+def test_why_the_worker_before_left_is_no_news_of_the_next_one() -> None:
+    left = Lease(epoch=1, state=HELD, owner="a").left(FREE, "handed over", 1)
+    assert left.claimed(Who("b", "host"), 5.0) == Lease(
+        epoch=2, state=HELD, owner="b", host="host", term=5.0, failures=1
+    )
+
+
 def test_of_many_who_claim_at_once_exactly_one_gets_the_lease(bare: Path) -> None:
     remotes = [machine(bare, f"m{number}") for number in range(6)]
     submit(remotes[0])

@@ -24,6 +24,7 @@ from program import autonomous, commits, running
 
 from gitautonomous import scripted
 from gitautonomous.config import Settings
+from gitautonomous.fleet import ORDER, table
 from gitautonomous.git import Repository
 from gitautonomous.lease import BranchMoved, Hold, Move, Moved, Remote, Who
 from gitautonomous.model import Options, Task, write_task
@@ -219,6 +220,20 @@ def test_a_worker_that_lost_its_lease_stops_its_agent_and_keeps_its_work_here(
     assert git(bare, "rev-parse", "autonomous/todo") == tip
     assert git(robbed, "show", f"{kept}:a") == "mine"
     assert git(robbed, "branch", "--list", "autonomous/*") == ""
+
+
+def test_a_worker_that_takes_over_says_from_whom(agent_repo: Path, bare: Path, model: Server) -> None:
+    model.play(sessions(initializer("todo", ["write a"]), executor("todo", "write a", write_file("a", "1"))))
+    autonomous(agent_repo, *GOAL)
+    repository = Repository.discover(machine(bare, "silent"))
+    hub = Remote(repository, Objects(repository.common_dir), "origin")
+    tip = git(bare, "rev-parse", "autonomous/todo")
+    Hold(hub, "todo").claim(hub.look()["todo"], Who("x", "node7"), 1.0, "refs/heads/autonomous/todo", tip)
+    ended = autonomous(machine(bare, "worker"), "worker", "--task", "todo")
+    assert ended.err.splitlines() == [
+        "todo: taken over from node7, which was silent for 1 s, epoch 2",
+        "todo: finished, all 1 items are ticked",
+    ]
 
 
 def test_killed_with_everything_a_worker_goes_on_in_the_same_clone_at_once(
@@ -441,6 +456,16 @@ def test_doctor_says_whether_a_remote_is_fit(agent_repo: Path, bare: Path) -> No
     git(bare, "config", "receive.advertiseAtomic", "false")
     assert findings() == [("remote", True), ("leases", False)]
     assert git(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
+def test_the_table_of_a_fleet_is_as_wide_as_the_terminal() -> None:
+    task = dict.fromkeys(ORDER) | {
+        "name": "todo", "state": "running", "host": "node17.cluster.example", "job": "slurm:1234", "epoch": 2, "done": 3,
+        "total": 12, "sessions": 5, "heartbeat": "2026-01-01T00:00:00Z", "reason": "3 sessions in a row ticked nothing",
+    }  # fmt: skip
+    for width in (120, 80, 50, 30):
+        lines = table([task], width=width, colour=False, ascii=False, now=1767225600.0).splitlines()
+        assert len(lines) == 2 and max(map(len, lines)) <= width, lines
 
 
 def test_the_fleet_is_listed_as_its_schema_says_and_for_people(agent_repo: Path, bare: Path) -> None:
