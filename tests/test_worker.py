@@ -232,7 +232,7 @@ def test_a_worker_that_takes_over_says_from_whom(agent_repo: Path, bare: Path, m
     ended = autonomous(machine(bare, "worker"), "worker", "--task", "todo")
     assert ended.err.splitlines() == [
         "todo: taken over from node7, which was silent for 1 s, epoch 2",
-        "todo: finished, all 1 items are ticked",
+        "todo: finished, its one item is ticked",
     ]
 
 
