@@ -81,9 +81,7 @@ def refresh(repository: Repository, objects: Objects, prefix: str) -> None:
         if (first in settled if not second else first in same and second in same)
     }
     if len(settled) < len(tips) or kept != found or len(known) != len(tips):
-        kept |= _with_bases(repository, [tip for tip in tips.values() if tip.name not in settled])
-        kept |= _with_each_other(repository, tips, same, kept)
-        _write(repository, tips, kept)
+        _write(repository, tips, kept | _found(repository, tips, settled, same, kept))
 
 
 def _tip(objects: Objects, common: str, task: listing.Fields) -> Tip | None:
@@ -93,29 +91,34 @@ def _tip(objects: Objects, common: str, task: listing.Fields) -> Tip | None:
     return Tip(str(task["name"]), tip, base, base_tip, fork) if base_tip is not None and fork is not None else None
 
 
-def _with_bases(repository: Repository, tips: Sequence[Tip]) -> dict[Pair, list[str]]:
-    ahead = [tip for tip in tips if tip.fork != tip.base_tip]
-    merged = _merge(repository, [(tip.base_tip, tip.base_tip, tip.tip) for tip in ahead])
-    return {(tip.name, ""): files for tip, files in zip(ahead, merged, strict=True) if files}
-
-
-def _with_each_other(
-    repository: Repository, tips: dict[str, Tip], same: set[str], found: dict[Pair, list[str]]
+def _found(
+    repository: Repository, tips: dict[str, Tip], settled: set[str], same: set[str], known: dict[Pair, list[str]]
 ) -> dict[Pair, list[str]]:
-    """The conflicts of pairs in which at least one has moved, without the files in which either conflicts with its base."""
-    if len(same) == len(tips):
-        return {}
+    """The conflicts that are not `known` yet: with their base those of tasks that are not `settled`, and those of pairs of which one is not the `same` as before.
+
+    All is merged in one go. Files in which either of a pair conflicts with its base are not that pair's.
+    """
+    ahead = [tip for tip in tips.values() if tip.name not in settled and tip.fork != tip.base_tip]
+    pairs = _pairs(repository, tips, same) if len(same) < len(tips) else []
+    merges = [(tip.base_tip, tip.base_tip, tip.tip) for tip in ahead]
+    merges += [(tips[first].base_tip, tips[first].tip, tips[second].tip) for first, second in pairs]
+    merged = iter(_merge(repository, merges))
+    with_bases = {(tip.name, ""): files for tip in ahead if (files := next(merged))}
+    known = known | with_bases
+    with_each_other = {}
+    for (first, second), files in zip(pairs, merged, strict=True):
+        others = {*known.get((first, ""), ()), *known.get((second, ""), ())}
+        if own := [file for file in files if file not in others]:
+            with_each_other[first, second] = own
+    return with_bases | with_each_other
+
+
+def _pairs(repository: Repository, tips: dict[str, Tip], same: set[str]) -> list[Pair]:
+    """The pairs on one base that could conflict and of which one is not the same as before."""
     touched = touched_by(repository, list(tips.values()))
-    pairs = [
+    return [
         pair for pair in overlapping(touched) if not same.issuperset(pair) and tips[pair[0]].base == tips[pair[1]].base
     ]
-    merged = _merge(repository, [(tips[first].base_tip, tips[first].tip, tips[second].tip) for first, second in pairs])
-    result = {}
-    for (first, second), files in zip(pairs, merged, strict=True):
-        others = {*found.get((first, ""), ()), *found.get((second, ""), ())}
-        if own := [file for file in files if file not in others]:
-            result[first, second] = own
-    return result
 
 
 def overlapping(changed: dict[str, Touched]) -> list[Pair]:
