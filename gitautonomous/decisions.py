@@ -30,7 +30,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Step:
-    """One commit of a task's branch after its start. `record`: None when a person made it."""
+    """One commit of a task's branch after its start. `record`: None when it is no session's."""
 
     commit: Commit
     record: Session | None
@@ -40,9 +40,16 @@ class Step:
         return self.commit.parents[0]
 
     @property
+    def news(self) -> str | None:
+        """What a commit is by which we brought other ones in, in words; None for a session's and for a person's."""
+        return model.news_of(self.commit.message) if self.record is None else None
+
+    @property
     def name(self) -> str:
         if self.record is not None:
             return f"session {self.record.number}"
+        if self.news is not None:
+            return f"{self.news}, {self.commit.oid[:10]}"
         return f"your commit {self.commit.oid[:10]}"
 
 

@@ -398,6 +398,19 @@ def start_message(task: Task) -> str:
     return "\n\n".join((f"Start {task.name}", neutralise(task.goal), record.trailers())) + "\n"
 
 
+def news_message(task: str, source: str, commit: str, *, conflicts: bool = False) -> str:
+    """The message of the commit by which we, and no person, bring other commits into a task; `conflicts`: with their conflicts marked."""
+    return f"{task}: bring in {source} ({commit[:10]})" + ", with conflicts to resolve" * conflicts + "\n"
+
+
+def news_of(message: str) -> str | None:
+    """What such a commit is, in words; None for every other one."""
+    found = _NEWS.match(message)
+    return found and f"{'conflict with' if found[2] else 'news of'} {found[1]}"
+
+
+_NEWS = re.compile(r"[^\s:]+: bring in ([^\n]+) \([0-9a-f]{10}\)(, with conflicts to resolve)?$", re.MULTILINE)
+
 # -- what comes next -------------------------------------------------------------------------------------------------------------------------------
 
 ITEM_LIMIT = 1000

@@ -110,11 +110,10 @@ def _head(review: Review) -> Markup:
     known = review.known
     state, reason = str(known["state"]), str(known["reason"] or "")
     records = [row for row in review.rows if row.step.record is not None]
-    by_hand = len(review.rows) - len(records)
     facts = [
         ("items", f"{known['done']}/{known['total']}"),
         ("checks", str(known["check"])),
-        ("sessions", str(len(records)) + (f" + {by_hand} by hand" if by_hand else "")),
+        ("sessions", str(len(records)) + (f" + {review.by_hand} by hand" if review.by_hand else "")),
         ("time", show.duration(review.seconds)),
         ("tokens", show.count(int(str(known["tokens"])))),
         ("files", str(review.size.files)),
@@ -163,9 +162,10 @@ def _hazards(review: Review) -> Markup:
     if not review.runs:
         return joined([heading, tag("p", "Nothing that a tool takes up by itself was changed.", class_="muted")])
     links = {row.step.name: _address(row) for row in review.rows}
+    commits = {row.step.commit.oid: row.step.name for row in review.rows}
     rows = []
     for hazard, steps in review.runs[: report.MOST_HAZARDS]:
-        names = [f"session {step}" if isinstance(step, int) else f"your commit {step[:10]}" for step in steps]
+        names = [f"session {step}" if isinstance(step, int) else commits[step] for step in steps]
         by = joined([tag("a", name, href=f"#{links[name]}") for name in names], ", ")
         rows.append(
             tag(
@@ -312,7 +312,8 @@ def _session(name: str, told: Told, room: int, hazards: Collection[str]) -> tupl
     else:
         facts.append(f"by {commit.author}")
     subject = model.one_line(commit.message.partition("\n")[0], 200).removeprefix(f"{name}: ")
-    heading = f"Session {record.number}: {subject}" if record else f"By hand: {subject}"
+    whose = f"Session {record.number}" if record else "By hand" if row.step.news is None else "Brought in"
+    heading = f"{whose}: {subject.removeprefix('bring in ') if whose == 'Brought in' else subject}"
     boxes = [tag("li", f"✓ {text}") for text in row.ticked] + [tag("li", f"unticked: {text}") for text in row.unticked]
     diff, taken = _diff(told, room, hazards)
     section = tag(

@@ -104,11 +104,10 @@ def _headline(review: Review, style: Style) -> str:
     known = review.known
     state, reason = str(known["state"]), str(known["reason"] or "")
     sessions = sum(row.step.record is not None for row in review.rows)
-    by_hand = len(review.rows) - sessions
     facts = [
         f"{known['done']}/{known['total']} items" if known["total"] else "no list yet",
         f"checks {known['check']}" if known["check"] != "none" else "no checks",
-        f"{sessions} session{'s' * (sessions != 1)}" + (f" and {by_hand} by hand" if by_hand else ""),
+        f"{sessions} session{'s' * (sessions != 1)}" + (f" and {review.by_hand} by hand" if review.by_hand else ""),
         show.duration(review.seconds),
         f"{show.count(int(str(known['tokens'])))} tokens",
     ]
@@ -171,6 +170,8 @@ def what_text(row: Row, prefix: str) -> str:
     done = [*row.ticked, *(f"unticked: {text}" for text in row.unticked)]
     if row.step.record is not None:
         return "; ".join(done) if done else subject.partition(": ")[2]
+    if row.step.news is not None:
+        return row.step.news
     what = "; ".join(done) if done else subject
     return f"by hand: {what.removeprefix(prefix)}".replace(": changes by hand", "")
 
@@ -226,7 +227,7 @@ def _next(review: Review, style: Style) -> str:
 def step_text(step: StepReview, style: Style) -> str:
     """One session, or one commit of a person, in full; its diff is not part of this."""
     record, commit, row = step.row.step.record, step.row.step.commit, step.row
-    who = f"session {record.number} of {step.task}" if record else f"a commit by hand in {step.task}"
+    who = f"session {record.number} of {step.task}" if record else f"{row.step.news or 'a commit by hand'} in {step.task}"
     facts = [f"{row.size.files} file{'s' * (row.size.files != 1)}", lines_text(row.size)]
     if record:
         facts = [

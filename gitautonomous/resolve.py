@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import absorbed, backup, checklist, merge, moving, sync, threeway
+from . import absorbed, backup, checklist, merge, model, moving, sync, threeway
 from .errors import AutonomousError, NeedsPerson
 from .git import ZERO, text
 from .model import Task, one_line
@@ -48,7 +48,7 @@ def mark(place: Place, name: str, into: str | None) -> Marked | None:
         listed = objects.read(tip, task.list_file) or b""
         files = {task.list_file: _with_item(task, listed, base, merged.conflicts, told)}
         tree = objects.with_files(merged.tree, files)
-        message = f"{name}: bring in {base} ({base_tip[:10]}), with conflicts to resolve\n"
+        message = model.news_message(name, base, base_tip, conflicts=True)
         new = objects.write_commit(None, message, tree, [tip, base_tip], identity=repository.identity())
         sync.refuse_in_the_way(place, name, tip, new)
         with moving.unbroken():

@@ -129,6 +129,11 @@ class Review:
     forecast: Forecast
 
     @property
+    def by_hand(self) -> int:
+        """How many commits a person made."""
+        return sum(row.step.record is None and row.step.news is None for row in self.rows)
+
+    @property
     def restored(self) -> list[tuple[int, str]]:
         records = [row.step.record for row in self.rows]
         return [(record.number, sentence) for record in records if record for sentence in record.restored]

@@ -73,7 +73,7 @@ def _merged(place: Place, task: Task, tip: str, base: str, base_tip: str) -> str
             f"'{task.name}' conflicts with {base} in {moving.shown(merged.conflicts)}",
             f"git autonomous merge --resolve {task.name}",
         )
-    message = f"{task.name}: bring in {base} ({base_tip[:10]})\n"
+    message = model.news_message(task.name, base, base_tip)
     return place.objects.write_commit(None, message, merged.tree, [tip, base_tip], identity=place.repository.identity())
 
 

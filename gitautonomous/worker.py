@@ -507,7 +507,7 @@ class Job:
             for path, merge in apart.items():
                 base, ours, its = (closing.decode(trees.read(at, path)) or "" for at in (record.tip, tip, theirs))
                 tree = trees.with_contents(tree, {path: closing.encode(merge(base, ours, its))})
-            message = f"{self.task}: bring in what was pushed meanwhile ({theirs[:10]})\n"
+            message = model.news_message(self.task, "what was pushed meanwhile", theirs)
             new = trees.write_commit(None, message, tree, [tip, theirs], identity=place.repository.identity())
             sync.refuse_in_the_way(place, self.task, tip, new)
             moving.advance(place.repository, branch, tip, new, reason=f"bring in {theirs[:10]}", hooks=False)

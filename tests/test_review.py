@@ -313,6 +313,22 @@ def test_edits_that_the_runner_committed_for_a_person_are_told_as_such(task: Fab
     assert last == f"{task.tip[:10]}  by hand                   1  +1 -0"
 
 
+def test_what_we_brought_in_is_not_told_as_a_persons_commit(task: Fabricated) -> None:
+    news = task.by_hand("todo: bring in main (0123456789)", {"new": "x\n"})
+    conflict = task.by_hand("todo: bring in main (0123456789), with conflicts to resolve", {"Makefile": "x\n"})
+    found = of_task(task)
+    text = review_text(found, Style())
+    assert " · 4 sessions and 1 by hand · " in text
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert f"{news[:10]} news of main 1 +1 -0" in lines
+    assert f"{conflict[:10]} conflict with main 1 +1 -1" in lines
+    shown = autonomous(task.repo, "review", "todo", conflict[:10]).out
+    assert shown.startswith("conflict with main in todo\n")
+    page = autonomous(task.repo, "review", "todo", "--html", "-").out
+    assert ">Brought in: main (0123456789), with conflicts to resolve</h3>" in page
+    assert f">conflict with main, {conflict[:10]}</a>" in page
+
+
 def test_ticks_are_told_however_the_list_changed(repo: Path) -> None:
     task = Fabricated(repo)
     task.plan("write a", "write b", "write b", "write c", proposed=["old"])

@@ -56,6 +56,7 @@ def test_a_task_gets_the_news_and_keeps_its_sessions_and_tracking_files(repo: Pa
             git(repo, "log", "-1", "--format=%P|%s", "autonomous/todo")
             == f"{old} {base}|todo: bring in main ({base[:10]})"
         )
+        assert "  news of main  " in autonomous(repo, "review", "todo").out
     else:
         assert commits(repo, "main..autonomous/todo") == [
             "Start todo",
