@@ -16,6 +16,7 @@ from .git import ZERO, Entry, Worktree
 from .tasks import Place, bases, known_task, listed, read_task
 
 Say = Callable[[str], None]
+CACHES = ("/__pycache__/", "/.pytest_cache/", "/.mypy_cache/", "/.ruff_cache/", "/node_modules/")
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ def _is_main(place: Place, entry: Entry) -> bool:
 
 
 def name_ignored(place: Place, name: str, say: Say) -> None:
-    """Say which files of the task's worktree are kept nowhere: those that git ignores."""
+    """Say which files of the task's worktree are kept nowhere: those that git ignores, but for what a tool makes again by itself."""
     entry = place.repository.worktree_of(place.branch(name))
     if entry is None or not entry.path.exists():
         return
     worktree = Worktree.registered(place.repository, entry.path)
-    paths = _ignored(worktree, "--directory")
+    paths = [path for path in _ignored(worktree, "--directory") if not f"/{path}".endswith(CACHES)]
     if paths:
         say(f"ignored files go with the worktree of '{name}': {moving.shown(paths)}")
 

@@ -577,8 +577,11 @@ def test_setup_runs_on_the_bases_files_unless_somebody_agreed_to_what_runs(repo:
 
 
 def test_uncommitted_work_of_the_tasks_worktree_is_kept_and_told(repo: Path) -> None:
-    made.finished(repo, "todo", {"a": "1\n", ".gitignore": "*.log\n"})
+    made.finished(repo, "todo", {"a": "1\n", "deep/b": "1\n", ".gitignore": "*.log\n__pycache__/\n"})
     worktree = made.worktree_of(repo, "todo")
+    for folder in ("__pycache__", "deep/__pycache__"):
+        (worktree / folder).mkdir()
+        (worktree / folder / "a.pyc").write_text("1\n")
     (worktree / "a").write_text("not committed\n")
     (worktree / "debug.log").write_text("1\n")
     ended = autonomous(repo, "merge", "todo")
