@@ -6,9 +6,11 @@ Only the model's words come from the script below. Codex itself, its sandbox, th
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from . import codex, git, process, scripted, show
@@ -208,10 +210,20 @@ def run(directory: Path | None) -> int:
     play(repository, environment, "git autonomous", ["list"])
     play(repository, environment, "git", ["log", "--oneline", f"main..autonomous/{NAME}"])
     play(repository, environment, "git", ["show", "--stat", "--format=%h %s%n%n%b", f"autonomous/{NAME}"])
-    say(f"""\
+    say(farewell(repository, os.environ))
+    return 0
+
+
+def farewell(repository: Path, environ: Mapping[str, str]) -> str:
+    """What to type next, in the shell that called: one that did not activate the environment that this runs in does not find it."""
+    own = environ.get("VIRTUAL_ENV")
+    path = (
+        f"\n    PATH={shlex.quote(own)}/bin:$PATH" if own and Path(own).resolve() == Path(sys.prefix).resolve() else ""
+    )
+    return f"""\
 That was one task: a branch, a worktree, one commit a session. Have a look round:
 
-    cd {repository}
+    cd {shlex.quote(str(repository))}{path}
     git autonomous status {NAME}
     git autonomous log {NAME}
     git autonomous review {NAME}
@@ -222,8 +234,7 @@ For real work, sign in and start in a repository of yours:
     codex login                  # or a local model: git autonomous start --profile NAME "GOAL"
     git autonomous doctor
     git autonomous start "Build a REST API for a todo app"
-""")
-    return 0
+"""
 
 
 def make_repository(path: Path) -> None:
@@ -245,7 +256,9 @@ def make_repository(path: Path) -> None:
 def play(repository: Path, environment: dict[str, str], shown: str, arguments: list[str]) -> int:
     """Show a command, run it in the repository on this terminal, and return its exit status."""
     say(f"$ {shown} " + " ".join(f'"{word}"' if " " in word else word for word in arguments))
-    argv = [sys.executable, "-P", "-m", "gitautonomous"] if shown == "git autonomous" else [git.find_git(), "--no-pager"]
+    argv = (
+        [sys.executable, "-P", "-m", "gitautonomous"] if shown == "git autonomous" else [git.find_git(), "--no-pager"]
+    )
     status = subprocess.run([*argv, *arguments], cwd=repository, env=environment, check=False).returncode
     say("")
     return status

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
+from gitautonomous import demo
 from gitautonomous.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -20,3 +22,11 @@ def test_ci_runs_the_readmes_test_command_word_for_word() -> None:
 def test_every_command_that_the_readme_names_exists() -> None:
     named = set(re.findall(r"git autonomous ([a-z]+)", README))
     assert named <= {command.name for command in app.registered_commands}
+
+
+def test_the_demo_ends_with_commands_that_the_calling_shell_finds() -> None:
+    look = "\n    cd '/tmp/a b'\n    git autonomous status roman\n"
+    there = f"\n    cd '/tmp/a b'\n    PATH={sys.prefix}/bin:$PATH\n    git autonomous status roman\n"
+    assert there in demo.farewell(Path("/tmp/a b"), {"VIRTUAL_ENV": sys.prefix})
+    assert look in demo.farewell(Path("/tmp/a b"), {"VIRTUAL_ENV": "/another"})
+    assert look in demo.farewell(Path("/tmp/a b"), {})
