@@ -71,6 +71,7 @@ def test_attach_shows_the_session_at_work_and_goes_along_to_the_end(
 def test_ctrl_c_leaves_a_task_that_goes_on(agent_repo: Path, model: Server, wait_until: WaitUntil) -> None:
     with at_work(agent_repo, model, wait_until) as go, terminal() as tty:
         watcher = tty.run(agent_repo, ["attach", "todo"])
+        tty.until("watching todo; Ctrl-C leaves it running")
         tty.until("── session 2 (executor)")
         tty.type(CTRL_C)
         assert tty.finish(watcher) == 0

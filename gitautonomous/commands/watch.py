@@ -33,6 +33,10 @@ def attach(
     if not stopping.busy(directory):
         raise AutonomousError(f"nobody works on '{name}'", f"git autonomous log {name}")
     worktree = place.repository.worktree_of(place.branch(name))
+    if show.terminal(sys.stderr, os.environ):
+        leave = f"watching {name}; Ctrl-C leaves it running"
+        dim = show.colour(sys.stderr, os.environ, colour_setting(place))
+        print(show.paint(leave, show.DIM) if dim else leave, file=sys.stderr)
     try:
         with Screen(sys.stderr, colours=colour_setting(place)) as screen:
             word = Watcher(place.objects, name, directory, str(worktree.path) if worktree else "", screen).watch()
