@@ -128,7 +128,9 @@ def close(
     restored = enforced.restored if enforced and before is not None else ()
     ticked = tuple(item.text for item in enforced.ticked) if enforced else ()
     if attempt.role == "initializer" and listed.total and not task.checks and not task.options.no_check:
-        allowed = tuple(command for command in listed.checks if workspace.approvals.allows(command))
+        allowed = tuple(
+            command for command in listed.checks if workspace.approvals.allows(command) and model.is_text(command)
+        )
         notes += [
             f"check left out, it is not allowed here: {model.one_line(command, 120)}"
             for command in listed.checks

@@ -173,7 +173,7 @@ def freeze_checks(task: Task, proposed: Sequence[str]) -> Task:
 
 
 def write_task(task: Task) -> str:
-    """The text of task.toml. `read_task` gives the same task back."""
+    """The text of task.toml. `read_task` gives the same task back. Raises UsageError where something in it is no text."""
     document = tomlkit.document()
     document.add(tomlkit.comment("Written by git autonomous. Only a commit that a person made changes this file."))
     document["format"] = 1
@@ -192,7 +192,20 @@ def write_task(task: Task) -> str:
     document["options"] = options
     if task.proposed_checks:
         document["proposed_checks"] = list(task.proposed_checks)
-    return tomlkit.dumps(document)
+    text = tomlkit.dumps(document)
+    if not is_text(text):
+        line = next(line for line in text.splitlines() if not is_text(line))
+        raise UsageError(f"{line.partition(' ')[0]} is not valid UTF-8: {one_line(line, 120)}", "git autonomous start -h")
+    return text
+
+
+def is_text(words: str) -> bool:
+    """Whether every character can be written as UTF-8: of bytes that were none, lone surrogates are left."""
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def approval_text(task: Task) -> str:

@@ -431,6 +431,17 @@ def test_too_much_pauses_the_task_with_a_list_before_anything_is_staged(
     assert (ended.status, files(agent_repo)) == (0, ["README.md", "a"]), ended.err
 
 
+def test_a_check_that_is_no_text_is_left_out(agent_repo: Path, model: Server) -> None:
+    """It could not be written into task.toml, and its session never closed."""
+    write, say = initializer("todo", ["write a"], ["true"])
+    spoil = "LC_ALL=C sed -i 's/^true$/true\\ntrue \\xff/' .autonomous/todo/task_list.md"
+    model.play(sessions([write, {"exec": [spoil]}, say], executor("todo", "write a", write_file("a", "1"))))
+    ended = autonomous(agent_repo, *START)
+    assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n"), ended.err
+    assert "check left out, it is not allowed here: true \ufffd\n" in ended.err
+    assert git(agent_repo, "show", "autonomous/todo:.autonomous/todo/task.toml").count('proposed_checks = ["true"]') == 1
+
+
 def test_a_path_that_is_too_deep_is_named_and_does_not_stop_the_work(agent_repo: Path, model: Server) -> None:
     deep = "for i in $(seq 60); do d=$(printf 'd%.0s' $(seq 100)); mkdir $d; cd $d; done; echo x > leaf"
     model.play(
