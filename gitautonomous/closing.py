@@ -206,7 +206,11 @@ def check_surroundings(workspace: Workspace, attempt: Attempt) -> None:
 
 
 def mend_pointer(workspace: Workspace) -> str:
-    """Put the worktree's `.git` back where it is not git's own; what stood there goes to the attic. Returns what to tell, empty when all was well."""
+    """Put the worktree's `.git` back where it is not git's own; what stood there goes to the attic. Returns what to tell, empty when all was well.
+
+    Raises NeedsPerson when the worktree is gone.
+    """
+    workspace.check_there()
     try:
         workspace.worktree.check_pointer()
     except SwappedPointer as error:

@@ -102,8 +102,17 @@ class Workspace:
     def with_task(self, task: Task) -> Workspace:
         return replace(self, task=task)
 
+    def check_there(self) -> None:
+        """Raise NeedsPerson when somebody moved or deleted the worktree."""
+        if not self.worktree.path.is_dir():
+            raise NeedsPerson(
+                f"the worktree {self.worktree.path} is gone",
+                f"git autonomous resume {self.task.name}    # makes it again from the branch",
+            )
+
     def check_space(self) -> None:
         """Raise NeedsPerson when the disk is too full for a session: what has been done stays as it is."""
+        self.check_there()
         for place in (self.repository.common_dir, self.worktree.path):
             free = shutil.disk_usage(place).free
             if free < NEEDED_SPACE:

@@ -405,6 +405,14 @@ def test_other_worktrees_are_left_alone_even_when_they_are_not_there(world: Worl
     assert git(world.area / "drive", "status", "--porcelain", "--branch") == "## feature"
 
 
+def test_a_worktree_that_is_deleted_during_a_session_is_named_and_made_again(world: World) -> None:
+    world.environment["STANDIN_WORK"] = f"rm -r {world.worktree}"
+    ended = world.run(*ONE)
+    assert (ended.status, ended.err.splitlines()[-2]) == (3, f"error: the worktree {world.worktree} is gone")
+    world.environment["STANDIN_WORK"] = WORK
+    assert list(world.finish()) == []
+
+
 def test_a_git_of_the_user_that_is_at_work_keeps_its_lock(world: World) -> None:
     world.run(*ONE)
     lock = Path(git(world.worktree, "rev-parse", "--absolute-git-dir")) / "index.lock"
