@@ -195,7 +195,9 @@ def write_task(task: Task) -> str:
     text = tomlkit.dumps(document)
     if not is_text(text):
         line = next(line for line in text.splitlines() if not is_text(line))
-        raise UsageError(f"{line.partition(' ')[0]} is not valid UTF-8: {one_line(line, 120)}", "git autonomous start -h")
+        raise UsageError(
+            f"{line.partition(' ')[0]} is not valid UTF-8: {one_line(line, 120)}", "git autonomous start -h"
+        )
     return text
 
 

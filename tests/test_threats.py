@@ -439,7 +439,9 @@ def test_a_check_that_is_no_text_is_left_out(agent_repo: Path, model: Server) ->
     ended = autonomous(agent_repo, *START)
     assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n"), ended.err
     assert "check left out, it is not allowed here: true \ufffd\n" in ended.err
-    assert git(agent_repo, "show", "autonomous/todo:.autonomous/todo/task.toml").count('proposed_checks = ["true"]') == 1
+    assert (
+        git(agent_repo, "show", "autonomous/todo:.autonomous/todo/task.toml").count('proposed_checks = ["true"]') == 1
+    )
 
 
 def test_a_path_that_is_too_deep_is_named_and_does_not_stop_the_work(agent_repo: Path, model: Server) -> None:
