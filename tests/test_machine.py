@@ -502,10 +502,12 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.busy)
     def kill_codex(self) -> None:
         self.did("kill_codex")
-        for each in self.ground.processes():
-            if each.is_agent:
-                with suppress(ProcessLookupError):
-                    os.kill(each.pid, signal.SIGKILL)
+        killed = [each.pid for each in self.ground.processes() if each.is_agent]
+        for pid in killed:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while any(each.pid in killed for each in self.ground.processes()):
+            time.sleep(0.01)  # a busy machine lets a killed process be seen for a moment
         if not self.runs:
             self.open()  # what it started has nobody to end it
         self.settle()
