@@ -45,17 +45,27 @@ Snapshot = dict[str, str]
 """A fingerprint of each thing that git obeys on this machine, by its name. No values: they may be secrets."""
 
 
+FILE = "guard.json"
+"""Where a task's local folder keeps the snapshot of its newest attempt."""
+
+
 def snapshot(repository: Repository, worktree: Worktree, *, full: bool) -> Snapshot:
     """How everything is now. `full`: the agent has no sandbox."""
-    common = repository.common_dir
-    configs = {
-        "": common / "config",
-        " of the main worktree": common / "config.worktree",
-        " of the task's worktree": worktree.git_dir / "config.worktree",
+    own = worktree.git_dir
+    return {
+        **shared(repository, full=full),
+        **dict(_config(" of the task's worktree", own / "config.worktree", full)),
+        **dict(_files("the worktree's ", (own / name for name in ("gitdir", "commondir")))),
     }
+
+
+def shared(repository: Repository, *, full: bool) -> Snapshot:
+    """The part of it that all tasks of a repository share."""
+    common = repository.common_dir
     return dict(
         (
-            *(entry for whose, path in configs.items() for entry in _config(whose, path, full)),
+            *_config("", common / "config", full),
+            *_config(" of the main worktree", common / "config.worktree", full),
             *(
                 entry
                 for whose, folder in FOLDERS.items()
@@ -63,7 +73,6 @@ def snapshot(repository: Repository, worktree: Worktree, *, full: bool) -> Snaps
                 for entry in _files(whose, _below(common / folder))
             ),
             *_files("info/", (common / "info" / name for name in INFO)),
-            *_files("the worktree's ", (worktree.git_dir / name for name in ("gitdir", "commondir"))),
         )
     )
 
@@ -92,6 +101,24 @@ def difference(path: Path, before: str, now: Snapshot) -> list[str]:
     if fingerprint(kept) != before:
         return ["configuration or hooks"]
     return sorted(name for name in {*kept, *now} if kept.get(name) != now.get(name))
+
+
+def adopt(path: Path, known: str, before: Snapshot, after: Snapshot) -> str | None:
+    """Take a change that this program made itself over into the snapshot with the fingerprint `known` that is kept at `path`.
+
+    `before`, `after`: what it changed. Returns the new fingerprint, None where that snapshot is not there. What was different before that stays different.
+    """
+    try:
+        kept: Snapshot = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    if fingerprint(kept) != known:
+        return None
+    for name in {*before, *after}:
+        if kept.get(name) == before.get(name) != after.get(name):
+            kept.pop(name, None)
+            kept |= {name: after[name]} if name in after else {}
+    return remember(path, kept)
 
 
 def look(repository: Repository, changed: list[str]) -> str:

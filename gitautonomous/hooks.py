@@ -17,13 +17,15 @@ import os
 import shlex
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import locks, resources, stopping
+from . import guard, locks, resources, stopping
 from .errors import AutonomousError
 from .git import Repository
+from .journal import Journal, open_attempt
 
 NAMES = (
     "post-checkout",
@@ -164,9 +166,8 @@ def install(repository: Repository, prefix: str) -> Changed:
 
     Raises AutonomousError while a task is being worked on: a runner stops when the repository's hooks change under it.
     """
-    refuse_while_running(repository)
     folder = folder_of(repository)
-    with repository.lock():
+    with between_sessions(repository), repository.lock():
         return _install_beside(repository, folder, prefix) if folder.in_tree else _install_in(folder, prefix)
 
 
@@ -206,15 +207,29 @@ def _install_beside(repository: Repository, folder: Folder, prefix: str) -> Chan
     return Changed(folder, own, tuple(written), files=tuple(files))
 
 
-def refuse_while_running(repository: Repository, what: str = "hooks") -> None:
-    """Raise AutonomousError while a task is being worked on: a runner stops when the repository's hooks or settings change."""
+@contextmanager
+def between_sessions(repository: Repository, what: str = "hooks") -> Iterator[None]:
+    """For a change of the repository's hooks or settings that is ours: a session whose runner died does not take it for its agent's.
+
+    Raises AutonomousError while a task is being worked on: a runner stops when they change.
+    """
     tasks = repository.state_dir / "tasks"
-    for task in sorted(tasks.iterdir()) if tasks.is_dir() else ():
+    folders = sorted(tasks.iterdir()) if tasks.is_dir() else []
+    for task in folders:
         if locks.is_held(str(task / stopping.LOCK)):
             raise AutonomousError(
                 f"'{task.name}' is being worked on, and would stop when the repository's {what} change under it",
                 f"git autonomous stop {task.name}    # then try again",
             )
+    before = guard.shared(repository, full=True)
+    yield
+    after = guard.shared(repository, full=True)
+    for task in folders if after != before else ():
+        path, journal = task / guard.FILE, Journal(task / "journal.jsonl")
+        with suppress(AutonomousError), locks.Held(locks.open_lock(str(task / stopping.LOCK))) as lock:
+            attempt = open_attempt(journal.read()) if path.exists() and locks.try_lock(lock, patience=0) else None
+            if attempt is not None and (adopted := guard.adopt(path, attempt["guard"], before, after)) is not None:
+                journal.append("told", id=attempt["id"], guard=adopted)
 
 
 def _make_way(folder: Folder, name: str) -> list[str]:
@@ -265,7 +280,6 @@ def _has_line(file: Path) -> bool:
 
 def uninstall(repository: Repository) -> Changed:
     """Take every hook of ours away, and give back what was there before, byte for byte and mode for mode. Raises AutonomousError as `install` does."""
-    refuse_while_running(repository)
     plain = Folder(Path(os.path.realpath(repository.common_dir / "hooks")))
     try:
         folder = folder_of(repository)
@@ -273,7 +287,7 @@ def uninstall(repository: Repository) -> Changed:
         folder = plain
     own = Folder(repository.state_dir / "hooks")
     gone, given_back, notes = [], [], []
-    with repository.lock():
+    with between_sessions(repository), repository.lock():
         for place in {each.path: each for each in (plain, folder, own) if not each.in_tree}.values():
             for name in NAMES:
                 found, before = _take_away(place, name)

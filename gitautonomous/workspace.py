@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from . import model
+from . import guard, model
 from .codex import Access, Codex
 from .config import ATTEMPT, Approvals, Settings
 from .errors import AutonomousError, NeedsPerson
@@ -80,7 +80,7 @@ class Workspace:
     @property
     def guard_file(self) -> Path:
         """The repository's configuration and hooks as the newest attempt found them, in fingerprints."""
-        return self.directory / "guard.json"
+        return self.directory / guard.FILE
 
     @property
     def access(self) -> Access:

@@ -17,6 +17,7 @@ from program import Ended, autonomous
 
 from gitautonomous import guard, hooks, locks
 from gitautonomous.git import Repository, Worktree
+from gitautonomous.journal import Journal, open_attempt
 
 NAMES = hooks.NAMES
 COMMANDS = {
@@ -217,6 +218,29 @@ def test_a_session_notices_a_change_of_the_hooks_that_were_kept(repo: Path) -> N
     write(repo / ".git/hooks.before-autonomous/pre-commit", "#!/bin/sh\nanother\n")
     after = guard.snapshot(repository, worktree, full=False)
     assert [name for name in after if after[name] != before.get(name)] == ["kept hooks/pre-commit"]
+
+
+def test_a_session_whose_runner_died_takes_no_change_of_ours_for_its_agents(repo: Path) -> None:
+    write(repo / ".git/hooks/pre-commit", "#!/bin/sh\n")
+    made.start(repo, "todo")
+    repository = Repository.discover(repo)
+    worktree = Worktree.registered(repository, made.worktree_of(repo, "todo"))
+    folder = repository.make_state_dir("tasks", "todo")
+    known = guard.remember(folder / guard.FILE, guard.snapshot(repository, worktree, full=False))
+    journal = Journal(folder / "journal.jsonl")
+    journal.append("attempt", id="one", guard=known)
+    git(repo, "config", "core.editor", "other")
+    for command in (
+        ("hooks", "install"),
+        ("config", "set", "delay", "5"),
+        ("hooks", "uninstall"),
+        ("hooks", "install"),
+    ):
+        assert autonomous(repo, *command).status == 0
+        attempt = open_attempt(journal.read())
+        assert attempt is not None
+        now = guard.snapshot(repository, worktree, full=False)
+        assert guard.difference(folder / guard.FILE, attempt["guard"], now) == ["configuration: core.editor"]
 
 
 # -- beside other tools: hand-made stand-ins of what they write ----------------------------------------------------------------------------------

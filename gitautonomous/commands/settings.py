@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -51,8 +52,8 @@ def set_value(
     from .. import config, layers
 
     scope = scope_of(everywhere, worktree, shared)
-    refuse_while_running(scope)
-    layers.write(config.find(key), value, scope)
+    with between_sessions(scope):
+        layers.write(config.find(key), value, scope)
     say_what_is_left(scope)
     return 0
 
@@ -62,8 +63,8 @@ def unset(key: Key, everywhere: Global = False, worktree: Worktree = False, shar
     from .. import config, layers
 
     scope = scope_of(everywhere, worktree, shared)
-    refuse_while_running(scope)
-    layers.erase(config.find(key), scope)
+    with between_sessions(scope):
+        layers.erase(config.find(key), scope)
     say_what_is_left(scope)
     return 0
 
@@ -124,14 +125,13 @@ def scope_of(everywhere: bool, worktree: bool, shared: bool) -> Scope:
     return Scope.GLOBAL if everywhere else Scope.WORKTREE if worktree else Scope.SHARED if shared else Scope.LOCAL
 
 
-def refuse_while_running(scope: Scope) -> None:
-    """A runner stops when the repository's configuration changes under it. Raises AutonomousError while one is at work."""
+def between_sessions(scope: Scope) -> AbstractContextManager[None]:
+    """For a change of the repository's configuration. Raises AutonomousError while a runner is at work, which would stop then."""
     from .. import hooks, layers
     from ..layers import Scope
 
     repository = layers.find_repository() if scope in (Scope.LOCAL, Scope.WORKTREE) else None
-    if repository is not None:
-        hooks.refuse_while_running(repository, "settings")
+    return nullcontext() if repository is None else hooks.between_sessions(repository, "settings")
 
 
 def say_what_is_left(scope: Scope) -> None:
