@@ -65,9 +65,19 @@ def examine_here(environ: Mapping[str, str]) -> list[Finding]:
     except AutonomousError as error:
         findings.append(_failure("settings", error))
         settings = Settings()
-    findings += _with_codex(settings, repository)
-    findings += _repository(repository, settings)
-    return [*findings, *_circumstances(repository)]
+    parts = _with_codex(settings, repository), _repository(repository, settings), _circumstances(repository)
+    return [*findings, *(finding for part in parts for finding in _as_far_as_it_goes(part))]
+
+
+def _as_far_as_it_goes(part: Iterator[Finding]) -> Iterator[Finding]:
+    """Findings, and as the last one what cannot be read or written and kept the others away."""
+    try:
+        yield from part
+    except AutonomousError as error:
+        yield _failure("repository", error)
+    except OSError as error:
+        where = shlex.quote(os.path.dirname(str(error.filename or "")) or ".")
+        yield Finding("repository", False, f"{error.filename}: {error.strerror}", f"ls -ld {where}")
 
 
 def preflight(

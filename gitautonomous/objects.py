@@ -43,7 +43,7 @@ class Objects:
         try:
             self._repository = pygit2.Repository(str(common_dir))
         except pygit2.GitError as error:
-            raise AutonomousError(f"this repository cannot be opened: {error}", "git autonomous doctor") from error
+            raise AutonomousError(f"this repository cannot be opened: {error}", "git fsck") from error
 
     def tip(self, ref: str) -> str | None:
         """The commit that a full ref name points to, or None."""

@@ -264,6 +264,22 @@ def test_that_the_sandbox_works_is_remembered_until_codex_or_the_machine_changes
     assert known.read_text() == content
 
 
+def test_what_cannot_be_read_or_written_is_a_finding_and_keeps_no_other_part_away(
+    agent_repo: Path, codex_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (agent_repo / ".git/autonomous").write_text("no folder\n")
+    git(agent_repo, "config", "autonomous.worktreeRoot", "x" * 300)
+    git(agent_repo, "config", "filter.own.clean", "tools/clean")
+    monkeypatch.chdir(agent_repo)
+    look = f"ls -ld {agent_repo}/.git {agent_repo}/.git/*"
+    assert [(found.message, found.hint) for found in doctor.examine_here(os.environ) if found.ok is False] == [
+        (f"{agent_repo}/.git/autonomous cannot be written", look),
+        (f"{agent_repo}/{'x' * 300}: File name too long", f"ls -ld {agent_repo}"),
+        ("filter.own.clean runs tools/clean, which would be found inside the agent's worktree",
+         "git config filter.own.clean /absolute/path/to/clean"),
+    ]  # fmt: skip
+
+
 def test_with_full_access_no_sandbox_is_needed(agent_repo: Path, codex_home: Path) -> None:
     starts(agent_repo, Settings(network=True))
     assert not (agent_repo / ".git" / "autonomous").exists()
