@@ -447,6 +447,10 @@ class Worktree:
         """There once the worktree was made ready for work. It goes with the worktree's registration."""
         return self.git_dir / "autonomous-ready"
 
+    @property
+    def index(self) -> Path:
+        return self.git_dir / "index"
+
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Locked as by `git worktree lock`, so that no `prune` or `remove` takes it away. A lock of somebody else's stays as it is."""
@@ -461,13 +465,11 @@ class Worktree:
                 lock.unlink(missing_ok=True)
 
     def populate(self, people: str | None = None) -> None:
-        """Fill a worktree that was added without a checkout; nothing to do where an index exists already.
+        """Fill a worktree that was added without a checkout, or lost its index.
 
         A worktree that was ready once holds somebody's work: then only the index is made again. `people`: a commit of theirs; where `.lfsconfig` is as
         it is there, git-lfs may fetch files.
         """
-        if (self.git_dir / "index").exists():
-            return
         if self.ready_mark.exists():
             self.run("read-tree", "HEAD")
         else:

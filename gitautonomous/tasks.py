@@ -494,7 +494,10 @@ def approve_task(place: Place, task: Task, ask: Ask, command: str) -> None:
 def ensure_worktree(place: Place, task: Task, screen: Screen) -> Worktree:
     """The task's worktree, made again where it was moved, deleted or pruned. The task's lock is held."""
     repository, branch = place.repository, place.branch(task.name)
-    people = task.base_commit if base_of_people(place, task) else None
+
+    def people() -> str | None:
+        return task.base_commit if base_of_people(place, task) else None
+
     entry = repository.worktree_of(branch)
     if entry is not None and entry.path.exists():
         if entry.path == repository.main_root:
@@ -504,7 +507,8 @@ def ensure_worktree(place: Place, task: Task, screen: Screen) -> Worktree:
             )
         worktree = Worktree.registered(repository, entry.path)
         worktree.drop_stale_locks()
-        worktree.populate(people)
+        if not worktree.index.exists():
+            worktree.populate(people())
         return worktree
     if entry is not None:
         repository.remove_worktree(entry.path)
@@ -522,7 +526,7 @@ def ensure_worktree(place: Place, task: Task, screen: Screen) -> Worktree:
         )
     if os.path.lexists(path):
         raise AutonomousError(f"{path} exists, but is not the worktree of '{task.name}'", f"mv {path} {path}.old")
-    worktree = repository.add_worktree(path, branch, people=people)
+    worktree = repository.add_worktree(path, branch, people=people())
     screen.note(f"worktree {path} made" + (" again" if entry is not None else ""))
     return worktree
 
