@@ -588,7 +588,7 @@ def merge(
 ) -> Done | SetAside | None:
     """Merge a task, or say why it was set aside; None after a dry run. Raises Interrupted, and AutonomousError when no task can be merged now."""
     place.repository.refuse_unsafe_filters()
-    with _only_merge(place), _ended_by_signals():
+    with _only_merge(place), _ended_by_signals(name):
         try:
             return merge_one(place, name, wish, ask, say, dry_run=dry_run)
         except Interrupted:
@@ -643,11 +643,15 @@ def _only_merge(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def _ended_by_signals(name: str) -> Iterator[None]:
     """INT, TERM and HUP end a merge as an error does: what was begun is cleared away, and nothing has moved."""
 
     def end(number: int, _: FrameType | None) -> None:
-        raise Interrupted("the merge was interrupted; the task and its base are as they were", signum=number)
+        raise Interrupted(
+            "the merge was interrupted; the task and its base are as they were",
+            f"git autonomous merge {name}",
+            signum=number,
+        )
 
     previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -683,9 +683,9 @@ def test_a_merge_that_is_cut_short_has_changed_nothing_and_can_be_repeated(
     begun.unlink()
     assert process.stderr is not None
     if number != signal.SIGKILL:
-        assert (
-            process.stderr.read().decode()
-            == "error: the merge was interrupted; the task and its base are as they were\n"
+        assert process.stderr.read().decode() == (
+            "error: the merge was interrupted; the task and its base are as they were\n"
+            "hint: git autonomous merge todo\n"
         )
         assert snapshot(repo) == before
     assert git(repo, "rev-parse", "main") == git(repo, "rev-parse", "autonomous/todo~3")
