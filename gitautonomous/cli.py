@@ -101,9 +101,8 @@ def only(name: list[str]) -> typer.Typer:
 
 def fail(message: str, hint: str | None, status: int) -> int:
     with suppress(OSError):  # the terminal may be gone
-        print(f"error: {show.one_line(message)}", file=sys.stderr)
-        if hint:
-            print(f"hint: {show.one_line(hint)}", file=sys.stderr)
+        width = show.columns(sys.stderr, os.environ) if show.terminal(sys.stderr, os.environ) else None
+        print(show.problem(message, hint, width), file=sys.stderr)
     return status
 
 

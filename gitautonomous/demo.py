@@ -265,5 +265,9 @@ def play(repository: Path, environment: dict[str, str], shown: str, arguments: l
 
 
 def say(text: str) -> None:
+    """To be pasted is what begins with "$ ", or a space: it stays whole."""
     bold = text.startswith("$ ") and show.colour(sys.stdout, os.environ)
-    print(f"\033[1m{text}\033[m" if bold else text, flush=True)
+    width = show.columns(sys.stdout, os.environ)
+    for line in text.split("\n"):
+        whole = line.startswith(("$ ", " "))
+        print(show.paint(line, show.BOLD * bold) if whole else "\n".join(show.wrap(line, width)), flush=True)

@@ -145,7 +145,7 @@ class Screen:
         item, share = self._line(item), f"{done}/{total}"
         about = self._title + (f", {share} items" if total else "") + (f": {item}" if item else "")
         self._progress = f"{self._fit(show.bar(done, total, 10))} {share} {item}" if total else item
-        self._show(self._styled(about, show.BOLD))
+        self._show(*self._in_full(about, show.BOLD))
         if tokens:
             self._title += f", {show.count(tokens)} tokens so far"
 
@@ -194,7 +194,7 @@ class Screen:
     def note(self, text: str) -> None:
         """Say something of our own, in full."""
         self._action = self._fit(show.one_line(text))
-        self._show(self._action)
+        self._show(*self._in_full(self._action))
 
     def countdown(self, seconds: float, why: str) -> None:
         """Nothing runs for `seconds` from now on. Called often; `why` is said once, unless it is just the delay."""
@@ -204,7 +204,7 @@ class Screen:
             self._why = why
         # Rounded up, so that it counts 3, 2, 1 and not 2, 1, 0.
         self._countdown = self._fit(f"{_DELAY} in {show.duration(seconds + 0.999)} – Ctrl-C stops")
-        lines = [self._fit(show.one_line(why))] if new and why != _DELAY else []
+        lines = self._in_full(show.one_line(why)) if new and why != _DELAY else []
         if new and self._area is None:
             lines.append(self._countdown)
         self._show(*lines)
@@ -212,7 +212,7 @@ class Screen:
     def closed(self, outcome: str) -> None:
         """The session has ended: one line that says how, in full."""
         self._rest()
-        self._show(self._styled(self._fit(show.one_line(outcome)), show.BOLD))
+        self._show(*self._in_full(show.one_line(outcome), show.BOLD))
 
     # -- what is going on
 
@@ -268,6 +268,11 @@ class Screen:
 
     def _cut(self, text: str, columns: int) -> str:
         return show.cut(text, columns, ascii=self._ascii)
+
+    def _in_full(self, text: str, style: str = "") -> list[str]:
+        """Cleaned text in lines that end between words where the terminal's do."""
+        lines = show.wrap(self._fit(text), self._columns() if self._area is not None else None)
+        return [self._styled(line, style) for line in lines]
 
     def _styled(self, text: str, style: str) -> str:
         return show.paint(text, style) if self._colour else text

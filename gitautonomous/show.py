@@ -163,6 +163,17 @@ def wrap(text: str, columns: int | None) -> list[str]:
     return lines
 
 
+def problem(message: str, hint: str | None, columns: int | None) -> str:
+    """An error as people see it, and what to paste: its lines end between words, but for a command, which stays whole. `columns`: None for no limit."""
+    lines = wrap(f"error: {one_line(message)}", columns)
+    if hint:
+        line = f"hint: {one_line(hint)}"
+        if columns is not None and measure(line) > columns:
+            line = line.replace(" # ", "\n      # ", 1)
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def paint(text: str, style: str) -> str:
     """Text in a colour: `style` is the number of an SGR sequence, or "" for none."""
     return f"\x1b[{style}m{text}\x1b[m" if style and text else text

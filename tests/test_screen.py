@@ -390,8 +390,8 @@ def test_the_screen_at_80_columns_has_the_live_area_below_the_facts() -> None:
         for line in BEGINNING:
             shown.tell(line)
         assert shown.show() == dedent("""
-            task shop: branch autonomous/shop, worktree /work/shop.autonomous/shop-with-a-lo
-            ng-name-that-wraps
+            task shop: branch autonomous/shop, worktree
+            /work/shop.autonomous/shop-with-a-long-name-that-wraps
             session 3 (executor), 5/12 items: Write the login form that people use
             • I look at the tests first, and then at the form, 漢字 included: word word wor…
             ── session 3 (executor), 310k tokens so far – 1 min 15 s ───────────────────────
@@ -402,8 +402,8 @@ def test_the_screen_at_80_columns_has_the_live_area_below_the_facts() -> None:
         shown.tell('screen.event(FileChange("3", "completed", (("/w/form.py", "update"),), "completed"))')
         shown.tell("clock.seconds = 80; screen.tick(); screen.tick()")
         assert shown.show() == dedent("""
-            task shop: branch autonomous/shop, worktree /work/shop.autonomous/shop-with-a-lo
-            ng-name-that-wraps
+            task shop: branch autonomous/shop, worktree
+            /work/shop.autonomous/shop-with-a-long-name-that-wraps
             session 3 (executor), 5/12 items: Write the login form that people use
             • I look at the tests first, and then at the form, 漢字 included: word word wor…
             ✗ make – exit 2 – 1 min 15 s
@@ -428,9 +428,10 @@ def test_the_screen_at_40_columns() -> None:
         for line in BEGINNING:
             shown.tell(line)
         assert shown.show() == dedent("""
-            task shop: branch autonomous/shop, workt
-            ree /work/shop.autonomous/shop-with-a-lo
-            ng-name-that-wraps
+            task shop: branch autonomous/shop,
+            worktree
+            /work/shop.autonomous/shop-with-a-long-n
+            ame-that-wraps
             session 3 (executor), 5/12 items: Write
             the login form that people use
             • I look at the tests first, and then a…

@@ -608,6 +608,22 @@ def test_each_state_has_its_next_command(state: str, expected: str) -> None:
     assert show.next_for(against_base | {"conflicts": ["other (main)"]}) == expected
 
 
+def test_an_error_ends_its_lines_between_words_and_its_command_stays_whole() -> None:
+    message, hint = (
+        "'todo' is not finished: 1 of 2 items are done",
+        "git autonomous resume todo    # or, as it is: git merge",
+    )
+    plain = f"error: {message}\nhint: git autonomous resume todo # or, as it is: git merge"
+    assert show.problem(message, hint, None) == show.problem(message, hint, 80) == plain
+    assert show.problem(message, hint, 30).splitlines() == [
+        "error: 'todo' is not finished:",
+        "1 of 2 items are done",
+        "hint: git autonomous resume todo",
+        "      # or, as it is: git merge",
+    ]
+    assert show.problem("bad\nword", None, 80) == "error: bad word"
+
+
 def test_the_next_command_is_safe_to_paste_for_any_branch_that_someone_pushed() -> None:
     assert show.next_command("x;rm${IFS}-r'$(id)", "new") == "git autonomous resume 'x;rm${IFS}-r'\\''$(id)'"
 

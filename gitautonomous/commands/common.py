@@ -30,7 +30,8 @@ def ask(text: str, question: str) -> bool:
         return False
     for line in show.clean(text, keep_newlines=True).split("\n"):
         print(f"    {line}", file=sys.stderr)
-    return typer.confirm(question, default=False, err=True)
+    lines = show.wrap(f"{question} [y/N]:", show.columns(sys.stderr, os.environ))
+    return typer.confirm("\n".join(lines), default=False, err=True, show_default=False, prompt_suffix=" ")
 
 
 def colour_setting(place: Place) -> str:

@@ -200,9 +200,7 @@ class Desk:
                     return
                 self._answer(words, keys)
             except AutonomousError as error:
-                print(f"error: {show.one_line(error.message)}", file=sys.stderr)
-                if error.hint:
-                    print(f"hint: {show.one_line(error.hint)}", file=sys.stderr)
+                print(show.problem(error.message, error.hint, show.columns(sys.stderr, os.environ)), file=sys.stderr)
 
     def _answer(self, words: list[str], keys: str) -> None:
         verbs = {"d": "drop", "k": "keep", "b": "rewind-to", "a": "accept"}
