@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +64,10 @@ class Fleet:
 
     @property
     def url(self) -> str:
-        return self.hub.repository.run("remote", "get-url", self.hub.name).strip()
+        """Where the nodes clone from. A relative address would be another place there."""
+        repository = self.hub.repository
+        url = repository.run("remote", "get-url", self.hub.name).strip()
+        return os.path.normpath(repository.main_root / url) if url.startswith(("./", "../")) else url
 
     @property
     def name(self) -> str:

@@ -15,8 +15,11 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from on_slurm import Faults, World, bee, finish, make_world, missing
 from program import autonomous
 
+from gitautonomous.git import Repository
+from gitautonomous.lease import Remote
+from gitautonomous.objects import Objects
 from gitautonomous.scripted import Server
-from gitautonomous.slurm import Script
+from gitautonomous.slurm import Fleet, Script
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "schema" / "workers.json"
 
@@ -65,6 +68,15 @@ def test_a_machine_without_slurm_is_told_what_to_install(agent_repo: Path, area:
         1,
         "error: squeue is not on PATH, so this machine cannot talk to Slurm\nhint: apt install slurm-client\n",
     )
+
+
+def test_the_nodes_clone_from_an_absolute_address(repo: Path) -> None:
+    repository = Repository.discover(repo)
+    crew = Fleet(Remote(repository, Objects(repository.common_dir), "origin"))
+    git(repo, "remote", "add", "origin", "../shared.git")
+    assert crew.url == str(repo.parent / "shared.git")
+    git(repo, "remote", "set-url", "origin", "node:work/shared.git")
+    assert crew.url == "node:work/shared.git"
 
 
 def test_another_engine_is_pointed_to_its_template(repo: Path) -> None:
