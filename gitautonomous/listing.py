@@ -11,7 +11,7 @@ import time
 
 from . import conflicts, locks, outside, states, trusted
 
-FORMAT = "%(refname)%00%(objectname)%00%(raw)%00%00"
+FORMAT = "%(refname)%00%(objectname)%00%(raw)%00"
 USUAL = [
     states.TRAILER_TASK,
     "Autonomous-Session",
@@ -145,9 +145,10 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     by_person: list[tuple[Fields, str]] = []
     amended: list[Fields] = []
     patterns = (where + only if only else where, "refs/autonomous/merged/")
-    reading = git.start("for-each-ref", f"--format={FORMAT}", *patterns)
+    mark = os.urandom(8).hex()  # a commit can hold any byte, so it must not know what ends a record
+    reading = git.start("for-each-ref", f"--format={FORMAT}{mark}", *patterns)
     checked_out = worktrees(common_dir)
-    for record in records(*reading):
+    for record in records(*reading, f"\0{mark}\n"):
         ref, tip, content = record.split("\0", 2)
         if ref.startswith("refs/autonomous/merged/"):
             kept[ref] = tip
@@ -182,14 +183,14 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     return found
 
 
-def records(pid: int, descriptor: int) -> Iterator[str]:
-    """The records of FORMAT, parsed while git still writes: there are two processors."""
-    rest = b""
+def records(pid: int, descriptor: int, end: str) -> Iterator[str]:
+    """The records of FORMAT, each with `end` behind it, parsed while git still writes: there are two processors."""
+    rest, mark = b"", end.encode()
     with open(descriptor, "rb", buffering=0) as file:
         while chunk := file.read(1 << 16):
-            whole, end, rest = (rest + chunk).rpartition(b"\0\0\n")
-            if end:
-                yield from whole.decode("utf-8", "surrogateescape").split("\0\0\n")
+            whole, found, rest = (rest + chunk).rpartition(mark)
+            if found:
+                yield from whole.decode("utf-8", "surrogateescape").split(end)
     if os.waitpid(pid, 0)[1]:
         from .errors import AutonomousError
 

@@ -88,6 +88,27 @@ def test_a_branch_that_is_no_task_is_broken(repo: Path) -> None:
     assert (task["state"], task["reason"], task["total"]) == ("broken", "task.toml cannot be read", 0)
 
 
+def test_a_commit_cannot_say_what_a_listing_tells_of_other_tasks(repo: Path) -> None:
+    finished(repo, "todo", {"a": "1"}, left=1)
+    tip = git(repo, "rev-parse", "autonomous/todo")
+    raw = git(repo, "cat-file", "commit", tip) + "\n"
+    ends = "\0\0\n"
+    for others in (
+        "",
+        f"refs/heads/autonomous/todo\0{tip}\0{raw.replace('1/2', '2/2')}",
+        f"refs/autonomous/merged/todo/1\0{tip}\0",
+    ):
+        forged = f"{raw}{ends}{others}{ends}".encode()
+        command = ["git", "-C", str(repo), "hash-object", "-t", "commit", "-w", "--literally", "--stdin"]
+        made = subprocess.run(command, input=forged, capture_output=True, check=True).stdout.decode().strip()
+        git(repo, "update-ref", "refs/heads/autonomous/hostile", made)
+        found = {
+            task["name"]: (task["state"], task["done"])
+            for task in listing.tasks(str(repo / ".git"), "autonomous/", 0.0)
+        }
+        assert found == {"hostile": ("broken", 0), "todo": ("paused", 1)}
+
+
 def test_a_listing_knows_the_worktrees_that_git_knows(repo: Path, tmp_path: Path) -> None:
     for name in ("here", "moved", "gone", "detached"):
         finished(repo, name, {name: "1"}, worktree=name != "here")
