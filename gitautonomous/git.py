@@ -424,7 +424,7 @@ class Worktree:
         admin = repository.common_dir / "worktrees"
         for folder in sorted(admin.iterdir()) if admin.is_dir() else ():
             try:
-                pointer = (folder / "gitdir").read_text().strip()
+                pointer = text((folder / "gitdir").read_bytes()).strip()
             except OSError:
                 continue
             target = pointer if os.path.isabs(pointer) else os.path.join(folder, pointer)
@@ -455,7 +455,7 @@ class Worktree:
     def kept(self) -> Iterator[None]:
         """Locked as by `git worktree lock`, so that no `prune` or `remove` takes it away. A lock of somebody else's stays as it is."""
         lock = self.git_dir / "locked"
-        ours = not lock.exists() or lock.read_text().strip() == OUR_LOCK
+        ours = not lock.exists() or lock.read_bytes().strip() == OUR_LOCK.encode()
         if ours:
             lock.write_text(OUR_LOCK + "\n")
         try:
@@ -510,7 +510,7 @@ class Worktree:
 
     def head(self) -> str:
         """The full name of the branch that this worktree is on, or the commit it is detached at."""
-        return (self.git_dir / "HEAD").read_text().strip().removeprefix("ref: ")
+        return text((self.git_dir / "HEAD").read_bytes()).strip().removeprefix("ref: ")
 
     def unfinished(self) -> str | None:
         """What somebody began here with git and did not finish, such as "merge"; None when there is nothing."""

@@ -118,7 +118,10 @@ def lost_branch(case: Case) -> Iterator[Ill]:
     worktree = Worktree.registered(case.place.repository, case.entry.path)
     known = [record.get("commit") for record in reversed(_readable(case.folder)) if record["event"] == "result"]
     try:
-        known += [line.split()[1] for line in reversed((worktree.git_dir / "logs/HEAD").read_text().splitlines())]
+        known += [
+            line.split()[1]
+            for line in reversed((worktree.git_dir / "logs/HEAD").read_text(errors="replace").splitlines())
+        ]
     except (OSError, IndexError):
         pass
     oid = next((oid for oid in known if isinstance(oid, str) and case.place.repository.resolve(oid)), None)
@@ -271,10 +274,10 @@ def left_locks(case: Case) -> Iterator[Ill]:
         shown = ", ".join(path.name for path in left)
         yield Ill(f"locks that a killed git left were removed: {shown}", worktree.drop_stale_locks)
     try:
-        reason = (worktree.git_dir / "locked").read_text()
+        reason = (worktree.git_dir / "locked").read_bytes()
     except OSError:
         return
-    if reason.strip() == OUR_LOCK:
+    if reason.strip() == OUR_LOCK.encode():
         repository = case.place.repository
         yield Ill(
             "its worktree is no longer kept for a runner that is gone",

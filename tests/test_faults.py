@@ -443,3 +443,12 @@ def test_a_worktree_is_locked_while_a_runner_works_and_a_lock_of_the_users_stays
     git(world.repository, "worktree", "lock", "--reason", "mine", str(world.worktree))
     assert list(world.finish()) == []
     assert git(world.repository, *listed).strip().endswith("\nlocked mine")
+
+
+def test_other_worktrees_and_locks_with_names_that_are_not_utf8_stop_no_task(world: World) -> None:
+    other = os.fsencode(str(world.area)) + b"/J\xfcrgen"
+    subprocess.run(["git", "-C", str(world.repository), "worktree", "add", "-q", other], check=True)
+    world.run(*ONE)
+    command = ["git", "-C", str(world.repository), "worktree", "lock", "--reason", b"J\xfcrgen", str(world.worktree)]
+    subprocess.run(command, check=True)
+    assert list(world.finish()) == []
