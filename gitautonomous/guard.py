@@ -20,7 +20,7 @@ INFO = ("attributes", "exclude", "grafts", "sparse-checkout")
 """What git obeys below info/. Its `refs` there are for others, and written by each `git gc`."""
 
 FREE = re.compile(
-    r"(?:advice|author|branch|color|column|committer|log|push|rebase|status|user)\."
+    r"(?!branch\..*\.mergeoptions$)(?:advice|author|branch|color|column|committer|log|push|rebase|status|user)\."
     r"|pull\.(?:ff|rebase)$|lfs\.(?:repositoryformatversion|.*\.(?:access|locksverify))$"
 )
 """Settings that anybody may change at any time."""
@@ -29,6 +29,11 @@ ADDRESSES = re.compile(
     r"remote\.(?:pushdefault|.*\.(?:url|pushurl|fetch|push|tagopt|prune|gh-resolved))$|submodule\..*\.(?:active|url)$"
 )
 """Settings that only a person can change as long as the agent is in its sandbox. Without one it could lead a later push to a repository whose hooks are its own."""
+
+FOLLOWED = re.compile(r"branch\..*\.(?:remote|pushremote)$")
+"""They lead a push too, where they name no remote but an address."""
+
+REMOTE = re.compile(r"remote\..*\.url$")
 
 FOLDERS = {
     "hooks/": "hooks",
@@ -55,7 +60,7 @@ def snapshot(repository: Repository, worktree: Worktree, *, full: bool) -> Snaps
     return {
         **shared(repository, full=full),
         **dict(_config(" of the task's worktree", own / "config.worktree", full)),
-        **dict(_files("the worktree's ", (own / name for name in ("gitdir", "commondir")))),
+        **dict(_files("the worktree's ", own, ("gitdir", "commondir"))),
     }
 
 
@@ -70,9 +75,9 @@ def shared(repository: Repository, *, full: bool) -> Snapshot:
                 entry
                 for whose, folder in FOLDERS.items()
                 if whose != "info/"
-                for entry in _files(whose, _below(common / folder))
+                for entry in _files(whose, common / folder, _below(common / folder))
             ),
-            *_files("info/", (common / "info" / name for name in INFO)),
+            *_files("info/", common / "info", INFO),
         )
     )
 
@@ -132,25 +137,31 @@ def look(repository: Repository, changed: list[str]) -> str:
 def _config(whose: str, path: Path, full: bool) -> Iterator[tuple[str, str]]:
     if not path.exists():
         return
-    values: dict[str, list[str]] = {}
+    entries: list[tuple[str, str]] = []
     try:
         for entry in pygit2.Config(str(path)):
-            if not FREE.match(entry.name) and (full or not ADDRESSES.match(entry.name)):
-                values.setdefault(entry.name, []).append(entry.value or "")
+            entries.append((os.fsdecode(entry.raw_name), os.fsdecode(entry.raw_value or b"")))
     except (pygit2.GitError, ValueError):
         yield f"configuration{whose}", "unreadable"
+    remotes = {".", *(name[len("remote.") : -len(".url")] for name, _ in entries if REMOTE.match(name))}
+    values: dict[str, list[str]] = {}
+    for name, value in entries:
+        free = FREE.match(name) or (not full and ADDRESSES.match(name))
+        if not free or (full and FOLLOWED.match(name) and value not in remotes):
+            values.setdefault(name, []).append(value)
     for name, found in values.items():
         yield f"configuration{whose}: {name}", _digest("\0".join(found).encode("utf-8", "surrogateescape"))
 
 
-def _below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*")) if folder.is_dir() else []
+def _below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) if folder.is_dir() else []
 
 
-def _files(whose: str, paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    for path in paths:
+def _files(whose: str, folder: Path, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for name in names:
+        path = folder / name
         if path.is_file():
-            yield f"{whose}{path.name}", _digest(path.read_bytes() + bytes([os.access(path, os.X_OK)]))
+            yield f"{whose}{name}", _digest(path.read_bytes() + bytes([os.access(path, os.X_OK)]))
 
 
 def _digest(data: bytes) -> str:

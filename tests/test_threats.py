@@ -337,10 +337,33 @@ def test_settings_that_run_nothing_are_a_persons_to_change_and_the_others_are_no
         "git config pull.twohead evil", "git config alias.st !evil", "git config core.sshCommand evil",
         "git config url.evil::.insteadOf https://", "git config lfs.customtransfer.x.path evil",
         "git config submodule.x.update !evil", "git config autonomous.checks evil",
+        "git config branch.main.mergeOptions --no-verify",
     )  # fmt: skip
     assert [command for command in alarming if not changed(command)] == []
     # Without a sandbox an agent could have done it, and the hooks of a repository in a folder are run by a push to it.
-    assert changed("git remote set-url origin ../evil.git", full=True)
+    for leading in (
+        "git remote set-url origin ../evil.git",
+        "git config branch.main.remote ../evil.git",
+        "git config branch.main.pushRemote ../evil.git",
+    ):
+        assert changed(leading, full=True)
+    assert not changed("git config branch.main.pushRemote origin2", full=False)
+
+
+def test_a_hook_in_the_place_of_another_is_noticed_and_what_stands_below_a_value_that_is_not_utf8(repo: Path) -> None:
+    repository = Repository.discover(repo)
+    hook, config = repo / ".git/hooks/pre-commit", repo / ".git/config"
+    hook.write_text("#!/bin/sh\n")
+    with config.open("ab") as file:
+        file.write(b'[alias "J\xfcrgen"]\n\tx = "J\xfcrgen"\n\ty\n')
+    before = guard.shared(repository, full=True)
+    (hook.parent / "zz").mkdir()
+    hook.rename(hook.parent / "zz" / hook.name)
+    hook.write_text("#!/bin/sh\nevil\n")
+    git(repo, "config", "core.fsmonitor", "evil")
+    after = guard.shared(repository, full=True)
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"hooks/pre-commit", "hooks/zz/pre-commit", "configuration: core.fsmonitor"}
 
 
 def test_what_people_do_meanwhile_in_their_own_checkout_is_no_alarm(agent_repo: Path, model: Server) -> None:
