@@ -349,7 +349,7 @@ class Repository:
 
         `worktree`: where the agent's files are, whose names count then too.
         """
-        for _, key, value in self.configured if worktree is None else self.config():
+        for _, key, value in self.config():
             if filters.runs_commands(key) and (word := filters.unsafe_word(value, worktree)):
                 name = os.path.basename(word)
                 better = value.replace(word, shutil.which(name) or f"/absolute/path/to/{name}")
