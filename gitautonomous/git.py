@@ -566,9 +566,10 @@ class Worktree:
 
     def _holds(self, tree: str, files: Mapping[str, bytes]) -> bool:
         """Whether `files` are in a tree byte for byte, as plain files."""
-        listed = self.run("ls-tree", "-z", "--full-tree", tree, "--", *files) if files else ""
-        wanted = {f"100644 blob {blob_id(content)}\t{path}" for path, content in files.items()}
-        return wanted == {entry for entry in listed.split("\0") if entry}
+        from .objects import Objects  # who stages has it loaded; who only asks git has not
+
+        found = Objects(self.repository.common_dir).plain_files(tree, files)
+        return found == {path: blob_id(content) for path, content in files.items()}
 
     def _add_changed(self, listing: Listing) -> bool:
         """`git add --all` without a second walk through the worktree: `listing` tells what changed. False where git could not take all of it."""

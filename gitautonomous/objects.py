@@ -6,7 +6,7 @@ The repository is opened by its common git dir, never by discovery.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +102,13 @@ class Objects:
                 return None
             found = found[part]
         return found.data if isinstance(found, pygit2.Blob) and found.size <= FILE_LIMIT else None
+
+    def plain_files(self, tree: str, paths: Iterable[str]) -> dict[str, str]:
+        """The ids of those `paths` that are regular files, not executable, in a tree."""
+        root = self._repository[tree]
+        assert isinstance(root, pygit2.Tree)
+        entries = {path: root[path] for path in paths if path in root}
+        return {path: str(entry.id) for path, entry in entries.items() if entry.filemode == pygit2.enums.FileMode.BLOB}
 
     def same_outside(self, first: str, second: str, folder: str) -> bool:
         """Whether two trees are the same but for the top-level `folder`: compares names and ids, reads no file."""
