@@ -249,8 +249,8 @@ class Machine(RuleBasedStateMachine):
         if not self.ground.hold.exists() or any(each.argv[0].endswith("git") for each in processes):
             return False
         at_gate = any(each.argv[0] == "sleep" for each in processes) and any(each.is_agent for each in processes)
-        if not runs:
-            return alone and at_gate
+        if not runs:  # a runner that was begun, and has not its lock yet, will
+            return alone and at_gate and (self.runner is None or self.runner.poll() is not None)
         word = self.word(states.at_work_file)
         if word and word[0] == "waiting" and float(word[1]) > time.time() + 3:
             return True
