@@ -72,6 +72,14 @@ class Terminal:
             assert time.monotonic() < deadline, f"never shown: {text!r}, but: {self.text()!r}"
             self.read(0.1)
 
+    def until_asked(self, program: subprocess.Popen[bytes], question: str) -> None:
+        """Return as soon as the program waits for an answer: Python loses a Ctrl-C that comes between its question and its read."""
+        self.until(question)
+        deadline = time.monotonic() + PATIENCE
+        while Path(f"/proc/{program.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < deadline, f"never waited: {self.text()!r}"
+            self.read(0.01)
+
     def finish(self, program: subprocess.Popen[bytes]) -> int:
         """Wait for the end of the program and return its status."""
         deadline = time.monotonic() + PATIENCE

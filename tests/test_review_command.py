@@ -148,7 +148,7 @@ def test_the_end_of_input_and_ctrl_c_leave_the_prompt(task: Fabricated) -> None:
     for keys, status in ((b"\x04", 0), (b"\x03", 130)):
         with terminal() as screen:
             program = screen.run(task.repo, ["review", "todo"], GIT_PAGER="cat")
-            screen.until("review> ")
+            screen.until_asked(program, "review> ")
             screen.type(keys)
             assert screen.finish(program) == status
 
