@@ -48,7 +48,7 @@ def now(directory: Path) -> Activity | None:
         if event is not None:
             turn.feed(event)
     if status.st_mtime >= word[1] - 1:  # what is at work began with the newest event; the word's time is a rounded one
-        since = status.st_mtime
+        since = max(word[1], status.st_mtime)
     else:  # an earlier attempt wrote it
         turn = Turn()
     return Activity(number, word[1], CLOSING if turn.ended else turn.last_action, since)

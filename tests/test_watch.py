@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,11 @@ def test_status_says_what_the_agent_does(agent_repo: Path, model: Server, wait_u
         known = json.loads(autonomous(agent_repo, "status", "todo", "--json").out)["task"]
         assert known["activity"]["session"] == 2
         assert known["activity"]["began"] <= known["activity"]["since"]
+        transcript = agent_repo / ".git/autonomous/tasks/todo/sessions/002.jsonl"
+        began = datetime.fromisoformat(known["activity"]["began"]).timestamp()
+        os.utime(transcript, (began - 0.5, began - 0.5))  # the session's second is a rounded one
+        known = json.loads(autonomous(agent_repo, "status", "todo", "--json").out)["task"]
+        assert known["activity"]["since"] == known["activity"]["began"]
     assert json.loads(autonomous(agent_repo, "status", "todo", "--json").out)["task"]["activity"] is None
 
 
