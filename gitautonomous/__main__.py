@@ -14,9 +14,9 @@ def main() -> int:
     open_what_is_closed()
     os.environ["PATH"] = trusted.path(os.environ.get("PATH", os.defpath))
     if len(sys.argv) > 1 and sys.argv[1] == "list" and set(sys.argv[2:]) <= {"--json"}:
-        from . import listing, overview
+        from . import overview, quick_git
 
-        common_dir = listing.find_common_dir()
+        common_dir = quick_git.find_common_dir()
         if common_dir is not None:
             try:
                 status = overview.show_list(common_dir, "--json" in sys.argv)

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from . import listing, locks, show, states
+from . import listing, locks, quick_git, show, states
 from .errors import NeedsPerson
 
 TYPE_CHECKING = False
@@ -32,10 +32,10 @@ class Here:
     def __init__(self, prefix: str, head: str) -> None:
         self.prefix = prefix
         self.git_dir = os.path.abspath(os.environ.get("GIT_DIR", ".git"))
-        self.common_dir = listing.common_of(self.git_dir) or self.git_dir
+        self.common_dir = quick_git.common_of(self.git_dir) or self.git_dir
         self.branch = head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
         self.task = self.branch.removeprefix(prefix) if self.branch and self.branch.startswith(prefix) else None
-        self.git = listing.Git(self.git_dir)
+        self.git = quick_git.Git(self.git_dir)
         if index := os.environ.get("GIT_INDEX_FILE"):
             self.git.environment["GIT_INDEX_FILE"] = os.path.abspath(index)
 

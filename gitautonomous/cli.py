@@ -52,10 +52,11 @@ def main(arguments: list[str]) -> int:
             arguments[-1:] == ["--help"]
             and "--" not in arguments
             and sys.stdout.isatty()
-            and setup.manual_page(arguments)
+            and setup.manual_page(app, arguments)
         ):
             return 0
-        status = only(arguments[:1])(args=arguments, prog_name="git autonomous", standalone_mode=False)
+        # The manual pages and the completion scripts are made of all commands: they find them in their context.
+        status = only(arguments[:1])(args=arguments, prog_name="git autonomous", standalone_mode=False, obj=app)
         sys.stdout.flush()
         return int(status or 0)
     except AutonomousError as error:

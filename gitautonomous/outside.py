@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 
+from .quick_git import Git
+
 FILE = os.path.join("autonomous", "cache", "outside")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .listing import Git
-
     Tips = dict[str, set[str]]
 
 

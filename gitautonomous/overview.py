@@ -8,6 +8,7 @@ import sys
 import time
 
 from . import listing, show
+from .quick_git import Git
 
 
 def show_list(common_dir: str, as_json: bool) -> int:
@@ -15,7 +16,7 @@ def show_list(common_dir: str, as_json: bool) -> int:
     gc.disable()  # thousands of small dicts that live until the end: collecting costs a tenth of the time and frees nothing
 
     now = time.time()
-    git = listing.Git(common_dir)
+    git = Git(common_dir)
     settings = listing.settings(git)
     prefix = os.environ.get("GIT_AUTONOMOUS_BRANCH_PREFIX") or settings.get("autonomous.branchprefix", "autonomous/")
     found = listing.tasks(common_dir, prefix, now)

@@ -22,19 +22,20 @@ Install = Annotated[bool, typer.Option("--install", help="Write it where it is f
 
 
 def completion(
+    context: typer.Context,
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
     install: Install = False,
 ) -> int:
     """Print the completion script for a shell, or install it: commands, options, task names, session numbers."""
-    from .. import cli, reference
     from .. import completion as scripts
+    from .. import reference
 
     if shell not in scripts.SHARED:
         raise UsageError(
             f"there is no completion for '{shell}', but for {', '.join(scripts.SHARED)}",
             "git autonomous completion bash --install",
         )
-    text = scripts.script(shell, reference.read(cli.app))
+    text = scripts.script(shell, reference.read(context.obj))
     if not install:
         sys.stdout.write(text)
         return 0
@@ -50,13 +51,14 @@ def completion(
 
 
 def man(
+    context: typer.Context,
     command: Annotated[str, typer.Argument(metavar="COMMAND", help="Default: the page of git autonomous itself.")] = "",
     install: Install = False,
 ) -> int:
     """Show a manual page, or install them all, so that `git help autonomous` finds them."""
-    from .. import cli, manual, reference
+    from .. import manual, reference
 
-    root = reference.read(cli.app)
+    root = reference.read(context.obj)
     if not install:
         manual.show(root, manual.find(root, command))
         return 0
@@ -120,11 +122,11 @@ def install_skill() -> int:
     return 0
 
 
-def manual_page(arguments: list[str]) -> bool:
+def manual_page(app: typer.Typer, arguments: list[str]) -> bool:
     """What `--help` opens on a terminal, as git's own commands do. False where there is no page or no `man`: then the short help comes."""
-    from .. import cli, manual, reference
+    from .. import manual, reference
 
-    root = reference.read(cli.app)
+    root = reference.read(app)
     name = next((word for word in arguments if not word.startswith("-")), "")
     try:
         manual.show(root, manual.find(root, name))
