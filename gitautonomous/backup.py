@@ -176,7 +176,12 @@ def _as_recorded(repository: Repository, git_dir: Path, folder: Path, path: str)
     # --ignore-submodules: what an agent put in their place is never looked into.
     edits = repository.call("status", "--porcelain", "--ignore-submodules=all", git_dir=module, work_tree=folder / path)
     recorded = repository.call("rev-parse", f":{path}", git_dir=git_dir)
-    if any(done.returncode for done in (at, mine, edits)) or mine.stdout or edits.stdout or at.stdout != recorded.stdout:
+    if (
+        any(done.returncode for done in (at, mine, edits))
+        or mine.stdout
+        or edits.stdout
+        or at.stdout != recorded.stdout
+    ):
         return False
     entries = text(repository.call("ls-files", "--stage", "-z", git_dir=module).stdout).split("\0")
     below = [entry.partition("\t")[2] for entry in entries if entry.startswith("160000 ")]

@@ -361,9 +361,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given]:
         yield _Given(setting, parse(setting, value, source=name, hint=f"unset {name}"), name)
 
 
-def _from_git(
-    git_config: Sequence[tuple[str, str, str]], place: Callable[[str, str, str], str]
-) -> Iterator[_Given]:
+def _from_git(git_config: Sequence[tuple[str, str, str]], place: Callable[[str, str, str], str]) -> Iterator[_Given]:
     keys = {(_SECTION + setting.key).lower(): setting for setting in SETTINGS}
     commands: dict[tuple[str, str], tuple[str, ...]] = {}
     for scope, key, value in git_config:

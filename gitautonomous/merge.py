@@ -102,7 +102,9 @@ class Plan:
         s = self.situation
         if s.absorbed is not None:
             how = "all of it" if s.absorbed == "contained" else s.absorbed
-            return [f"{s.task.name} is in {s.base} already ({how}): {s.base} stays, and the task's branch and worktree go"]
+            return [
+                f"{s.task.name} is in {s.base} already ({how}): {s.base} stays, and the task's branch and worktree go"
+            ]
         how = {
             MERGE: "a merge commit", SQUASH: "one commit", REBASE: f"{len(s.steps)} commits on top", FF_ONLY: "fast-forward",
         }[self.style]  # fmt: skip

@@ -38,7 +38,9 @@ LISTING = ("ls-files", "-z", "-t", "--stage", "--others", "--modified", "--exclu
 """The git command whose output `read_listing` takes: it looks into no nested repository."""
 
 
-_CLOSED = re.compile(rb"^warning: could not open directory '(.+?)(?:/': .*)?$", re.MULTILINE)  # git cuts a long path off
+_CLOSED = re.compile(
+    rb"^warning: could not open directory '(.+?)(?:/': .*)?$", re.MULTILINE
+)  # git cuts a long path off
 
 
 def read_listing(output: bytes, messages: bytes) -> Listing:
@@ -119,7 +121,9 @@ def obstacle(path: Path) -> str | None:
     except OSError as error:
         return error.strerror
     if stat.S_ISLNK(mode):
-        return "a link that git would have to obey" if path.name.lower().startswith((".gitmodules", "gitmod~")) else None
+        return (
+            "a link that git would have to obey" if path.name.lower().startswith((".gitmodules", "gitmod~")) else None
+        )
     if not stat.S_ISREG(mode):
         return None if stat.S_ISDIR(mode) else "neither a file nor a link"
     return None if os.access(path, os.R_OK) else "cannot be read"

@@ -227,7 +227,9 @@ def _next(review: Review, style: Style) -> str:
 def step_text(step: StepReview, style: Style) -> str:
     """One session, or one commit of a person, in full; its diff is not part of this."""
     record, commit, row = step.row.step.record, step.row.step.commit, step.row
-    who = f"session {record.number} of {step.task}" if record else f"{row.step.news or 'a commit by hand'} in {step.task}"
+    who = (
+        f"session {record.number} of {step.task}" if record else f"{row.step.news or 'a commit by hand'} in {step.task}"
+    )
     facts = [f"{row.size.files} file{'s' * (row.size.files != 1)}", lines_text(row.size)]
     if record:
         facts = [

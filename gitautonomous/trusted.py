@@ -11,7 +11,9 @@ import os
 def path(folders: str) -> str:
     """$PATH without folders that depend on where one stands, and without those in a task's worktree."""
     return os.pathsep.join(
-        folder for folder in folders.split(os.pathsep) if os.path.isabs(folder) and not in_a_task(os.path.realpath(folder))
+        folder
+        for folder in folders.split(os.pathsep)
+        if os.path.isabs(folder) and not in_a_task(os.path.realpath(folder))
     )
 
 

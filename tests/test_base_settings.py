@@ -41,7 +41,9 @@ def test_a_person_who_commits_settings_on_their_own_branch_is_heard(shared: Path
     assert autonomous(shared, "config", "get", "maxFiles").out == "8\n"
 
 
-@pytest.mark.parametrize("name", ["autonomous/todo", "refs/heads/autonomous/todo", "refs/remotes/origin/autonomous/todo"])
+@pytest.mark.parametrize(
+    "name", ["autonomous/todo", "refs/heads/autonomous/todo", "refs/remotes/origin/autonomous/todo"]
+)
 def test_a_branch_of_a_task_is_known_by_each_of_its_names(shared: Path, name: str) -> None:
     git(shared, "update-ref", "refs/remotes/origin/autonomous/todo", "autonomous/todo")
     assert base_settings.read(Repository.discover(shared), name) == PEOPLE.encode()

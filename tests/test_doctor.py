@@ -434,10 +434,7 @@ def test_a_filter_that_the_agent_could_replace_is_a_finding(
     git(agent_repo, "config", "filter.own.clean", "tools/clean")
     (finding,) = named(here(), "filters")
     assert finding.ok is False
-    assert (
-        finding.message
-        == "filter.own.clean runs tools/clean, which would be found inside the agent's worktree"
-    )
+    assert finding.message == "filter.own.clean runs tools/clean, which would be found inside the agent's worktree"
 
 
 def test_little_disk_space_warns_and_hardly_any_stops() -> None:

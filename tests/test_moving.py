@@ -265,4 +265,7 @@ def test_ignored_files_and_folders_survive_a_switch(repo: Path, precious: str) -
     (repo / precious).write_text("precious\n")
     with pytest.raises(AutonomousError):
         moving.switch(repository, "main", first, second, reason="test")
-    assert (git(repo, "rev-parse", "HEAD", "main"), (repo / precious).read_text()) == (f"{first}\n{first}", "precious\n")
+    assert (git(repo, "rev-parse", "HEAD", "main"), (repo / precious).read_text()) == (
+        f"{first}\n{first}",
+        "precious\n",
+    )

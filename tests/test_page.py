@@ -128,7 +128,13 @@ def test_every_text_colour_stands_out_from_every_background_in_light_and_dark() 
 
 
 def test_code_is_coloured_by_what_most_languages_share() -> None:
-    diff = ["diff --git a/a.py b/a.py\n", "@@ -1 +1 @@\n", "-# old <b>\n", '+return "a\\"b" + f(2)  # why\n', " plain text's own\n"]
+    diff = [
+        "diff --git a/a.py b/a.py\n",
+        "@@ -1 +1 @@\n",
+        "-# old <b>\n",
+        '+return "a\\"b" + f(2)  # why\n',
+        " plain text's own\n",
+    ]
     text = hunks.render(hunks.read(diff, 1000)[0], ())
     assert '<del>-<i class="c"># old &lt;b&gt;</i>\n</del>' in text
     assert (

@@ -127,7 +127,12 @@ def test_the_first_session_of_a_plain_task_reads_no_word_too_many() -> None:
         "\n\n# How to work"
     )
     limits = section(executor(EXECUTOR, EMPTY), "# Limits", "One item")
-    assert [line[:12] for line in limits.splitlines()[2:]] == ["- Write only", "- git is the", "- `rm -f` an", "- Instructio"]
+    assert [line[:12] for line in limits.splitlines()[2:]] == [
+        "- Write only",
+        "- git is the",
+        "- `rm -f` an",
+        "- Instructio",
+    ]
 
 
 def test_when_every_item_is_ticked_the_failing_check_is_the_item() -> None:
