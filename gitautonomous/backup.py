@@ -93,9 +93,7 @@ def keep_uncommitted(repository: Repository, objects: Objects, task: str, branch
 
 
 def _keep(repository: Repository, objects: Objects, task: str, branch: str, *, always: bool) -> str | None:
-    tip = objects.tip(f"refs/heads/{branch}")
-    if tip is None:
-        raise AutonomousError(f"the branch {branch} is gone", f"git reflog show {branch}")
+    tip = objects.newest(branch)
     number = max([*_numbers(objects, task), *_attic_numbers(repository, task)], default=0) + 1
     attic = repository.state_dir / "attic" / task / str(number)
     commit = _uncommitted(repository, objects, task, branch, tip, attic)

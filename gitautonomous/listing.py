@@ -115,7 +115,7 @@ def records(pid: int, descriptor: int, end: str) -> Iterator[str]:
     if os.waitpid(pid, 0)[1]:
         from .errors import AutonomousError
 
-        raise AutonomousError("git cannot read the branches here; see above", "git for-each-ref    # says which")
+        raise AutonomousError("git cannot read the branches here; see above", "git autonomous doctor --repair    # mends that of a task")
 
 
 def worktrees(common_dir: str) -> dict[str, str]:

@@ -52,6 +52,13 @@ class Objects:
         except (KeyError, ValueError, pygit2.GitError):
             return None
 
+    def newest(self, branch: str) -> str:
+        """The newest commit of a task's branch (short name). Raises AutonomousError when there is none."""
+        tip = self.tip(f"refs/heads/{branch}")
+        if tip is None:
+            raise AutonomousError(f"the branch {branch} is gone", "git autonomous doctor --repair    # makes it again")
+        return tip
+
     def refs(self, prefix: str) -> list[str]:
         return [name for name in self._repository.references if name.startswith(prefix)]
 

@@ -7,6 +7,7 @@ to the attic, a broken task.toml stays in the branch's history. A task that some
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,28 +112,52 @@ def half_made(case: Case) -> Iterator[Ill]:
             )
 
 
+def broken_branch(case: Case) -> Iterator[Ill]:
+    """A branch whose file names no commit: an empty one, as a power failure leaves, or one whose commit is gone. `git branch` and `list` stumble over it."""
+    repository, ref = case.place.repository, case.place.ref(case.name)
+    file = repository.common_dir / ref
+    if case.tip is not None or not file.is_file():
+        return
+    oid = _newest_known(case, repository.common_dir / "logs" / ref)
+    attic = repository.make_state_dir("attic") / f"{case.name}-branch-{time.time_ns()}"
+
+    def mend() -> None:
+        os.rename(file, attic)
+        repository.update_ref(ref, oid, ZERO, f"repair {case.name}")
+
+    yield Ill(f"the branch {case.place.branch(case.name)} named no commit and is again at {oid[:10]}", mend)
+
+
 def lost_branch(case: Case) -> Iterator[Ill]:
-    """A worktree whose branch is gone: its newest commit is known from the journal and from git's own log of the worktree."""
+    """A worktree whose branch is gone."""
     if case.tip is not None or case.entry is None:
         return
     worktree = Worktree.registered(case.place.repository, case.entry.path)
-    known = [record.get("commit") for record in reversed(_readable(case.folder)) if record["event"] == "result"]
-    try:
-        known += [
-            line.split()[1]
-            for line in reversed((worktree.git_dir / "logs/HEAD").read_text(errors="replace").splitlines())
-        ]
-    except (OSError, IndexError):
-        pass
-    oid = next((oid for oid in known if isinstance(oid, str) and case.place.repository.resolve(oid)), None)
-    if oid is None:
-        raise AutonomousError(
-            f"the branch {case.place.branch(case.name)} of its worktree is gone, and no commit of it is known",
-            f"git fsck --lost-found    # then: git branch {case.place.branch(case.name)} COMMIT",
-        )
+    oid = _newest_known(case, worktree.git_dir / "logs" / "HEAD")
     yield Ill(
         f"the branch {case.place.branch(case.name)} was made again at {oid[:10]}",
         lambda: case.place.repository.update_ref(case.place.ref(case.name), oid, ZERO, f"repair {case.name}"),
+    )
+
+
+def _newest_known(case: Case, log: Path) -> str:
+    """The newest commit of a task that its journal or a log of git's knows: a person's on top of the last session's is only in the second. Raises AutonomousError."""
+    results = [record for record in reversed(_readable(case.folder)) if record["event"] == "result"]
+    told = [commit for record in results if isinstance(commit := record.get("commit"), str)]
+    try:
+        moves = [line.split()[1] for line in reversed(log.read_text(errors="replace").splitlines())]
+    except (OSError, IndexError):
+        moves = []
+    newest = (next(filter(case.place.repository.resolve, known), None) for known in (told, moves))
+    match [oid for oid in newest if oid]:
+        case [session, moved] if case.place.objects.is_ancestor(session, moved):
+            return moved
+        case [oid, *_]:
+            return oid
+    branch = case.place.branch(case.name)
+    raise AutonomousError(
+        f"the branch {branch} is gone, and no commit of it is known",
+        f"git fsck --lost-found    # then: git branch {branch} COMMIT",
     )
 
 
@@ -292,7 +317,7 @@ def _at_rest(folder: Path) -> bool:
 
 
 ILLS: tuple[Callable[[Case], Iterator[Ill]], ...] = (
-    half_made, lost_branch, folder_taken_out, broken_description, damaged_journal, lost_worktree, swapped_pointer, left_locks,
+    half_made, broken_branch, lost_branch, folder_taken_out, broken_description, damaged_journal, lost_worktree, swapped_pointer, left_locks,
 )  # fmt: skip
 
 

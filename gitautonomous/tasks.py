@@ -80,10 +80,7 @@ class Place:
 
     def tip(self, task: str) -> str:
         """The newest commit of a task. Raises AutonomousError when there is none."""
-        tip = self.objects.tip(self.ref(task))
-        if tip is None:
-            raise AutonomousError(f"the branch {self.branch(task)} is gone", f"git reflog show {self.branch(task)}")
-        return tip
+        return self.objects.newest(self.branch(task))
 
     def names(self) -> list[str]:
         """The tasks that have a branch here."""

@@ -94,10 +94,7 @@ class Workspace:
 
     def tip(self) -> str:
         """The branch's newest commit. Raises AutonomousError when the branch is gone."""
-        tip = self.objects.tip(self.ref)
-        if tip is None:
-            raise AutonomousError(f"the branch {self.branch} is gone", f"git reflog show {self.branch}")
-        return tip
+        return self.objects.newest(self.branch)
 
     def with_task(self, task: Task) -> Workspace:
         return replace(self, task=task)

@@ -74,10 +74,10 @@ def test_a_branch_whose_commit_is_missing_or_refs_that_are_damaged(repo: Path) -
     made.finished(repo, "todo", {"a": "1\n"})
     (repo / ".git/refs/heads/autonomous/todo").write_text("1" * 40 + "\n")
     missing = f"fatal: missing object {'1' * 40} for refs/heads/autonomous/todo\n"
-    cannot = "error: git cannot read the branches here; see above\nhint: git for-each-ref # says which\n"
+    cannot = "error: git cannot read the branches here; see above\nhint: git autonomous doctor --repair # mends that of a task\n"
     assert autonomous(repo, "status", "todo") == Ended(1, "", missing + cannot)
     assert autonomous(repo, "list") == Ended(1, "", 2 * missing + cannot)
-    gone = "error: the branch autonomous/todo is gone\nhint: git reflog show autonomous/todo\n"
+    gone = "error: the branch autonomous/todo is gone\nhint: git autonomous doctor --repair # makes it again\n"
     assert autonomous(repo, "remove", "todo") == Ended(1, "", gone)
     (repo / ".git/packed-refs").write_text("garbage\n")
     ended = autonomous(repo, "review", "todo")

@@ -169,16 +169,43 @@ def test_the_commit_of_a_pull_request_that_somebody_pulled_is_mended(world: Worl
     assert list(world.finish()) == []
 
 
+@pytest.mark.parametrize("newest", ["a session", "a person"])
 @pytest.mark.parametrize("journal", ["with its journal", "without its journal"])
-def test_a_branch_that_was_deleted_under_its_worktree_is_made_again(world: World, journal: str) -> None:
+def test_a_branch_that_was_deleted_under_its_worktree_is_made_again(world: World, journal: str, newest: str) -> None:
+    if newest == "a person":
+        git(world.worktree, "commit", "--quiet", "--allow-empty", "-m", "Mine")  # git itself logs this one
+    elif journal == "without its journal":
+        git(world.worktree, "reset", "--quiet", "--hard")  # and so this one
     tip = git(world.repository, "rev-parse", world.branch)
     if journal == "without its journal":
-        git(world.worktree, "commit", "--quiet", "--allow-empty", "-m", "Mine")  # git itself logs this one
-        tip = git(world.repository, "rev-parse", world.branch)
         shutil.rmtree(world.local)
     git(world.repository, "update-ref", "-d", f"refs/heads/{world.branch}")
     assert repaired(world) == [(True, f"todo: the branch autonomous/todo was made again at {tip[:10]}")]
     assert git(world.repository, "rev-parse", world.branch) == tip
+
+
+@pytest.mark.parametrize("content", ["", "\0" * 41, "1" * 40 + "\n"])
+def test_a_branch_that_names_no_commit_is_again_where_it_was(world: World, content: str) -> None:
+    git(world.worktree, "commit", "--quiet", "--allow-empty", "-m", "Mine")
+    tip = git(world.repository, "rev-parse", world.branch)
+    (world.repository / ".git/refs/heads" / world.branch).write_text(content)
+    assert repaired(world) == [(True, f"todo: the branch autonomous/todo named no commit and is again at {tip[:10]}")]
+    assert git(world.repository, "rev-parse", world.branch) == tip
+    (kept,) = (world.repository / ".git/autonomous/attic").glob("todo-branch-*")
+    assert kept.read_text() == content
+
+
+def test_a_branch_of_which_no_commit_is_known_is_named_with_what_finds_it(world: World) -> None:
+    tip = git(world.repository, "rev-parse", world.branch)
+    ref, logs = f".git/refs/heads/{world.branch}", f".git/logs/refs/heads/{world.branch}"
+    (world.repository / ref).write_text("")
+    (world.repository / logs).unlink()
+    (world.local / "journal.jsonl").unlink()
+    assert repaired(world) == [
+        (False, "todo: not mended, the branch autonomous/todo is gone, and no commit of it is known")
+    ]
+    assert (world.repository / ref).read_text() == ""
+    (world.repository / ref).write_text(f"{tip}\n")
 
 
 def test_a_branch_that_is_no_task_is_named_and_stays(world: World) -> None:
