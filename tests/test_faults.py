@@ -69,7 +69,7 @@ def test_a_killed_codex_leaves_its_work_in_a_commit_and_its_thread_goes_on(
         sessions(
             initializer("todo", ["write a"]),
             [
-                {"exec": "echo half > a; touch started; sleep 271.8281"},
+                {"exec": f"echo half > a; touch started; sleep 271.8{os.getpid()}"},
                 *executor("todo", "write a", write_file("a", "whole")),
             ],
         )
@@ -86,7 +86,7 @@ def test_a_killed_codex_leaves_its_work_in_a_commit_and_its_thread_goes_on(
     assert git(agent_repo, "show", "autonomous/todo~1:a") == "half"
     threads = commits(agent_repo, "main..autonomous/todo", "%(trailers:key=Codex-Thread,valueonly)")
     assert len({thread for thread in threads[-4:] if thread}) == 1
-    assert alive("271.8281") == []
+    assert alive(f"271.8{os.getpid()}") == []
 
 
 @pytest.mark.usefixtures("codex_home")
@@ -110,14 +110,14 @@ def test_a_model_that_falls_silent_is_ended_and_its_thread_goes_on(agent_repo: P
 
 def test_a_codex_that_never_begins_is_ended_and_counted(world: World) -> None:
     mute = world.area / "codex"
-    mute.write_text(mute.read_text().replace(f"*) exec {sys.executable}", "*) sleep 314.1592; exec"))
+    mute.write_text(mute.read_text().replace(f"*) exec {sys.executable}", f"*) sleep 314.1{os.getpid()}; exec"))
     world.environment |= {"GIT_AUTONOMOUS_STARTUP_TIMEOUT": "0.3", "GIT_AUTONOMOUS_MAX_FAILURES": "1"}
     ended = world.run(*START)
     assert (ended.status, ended.out) == (
         3,
         "todo: failed, 1 attempt in a row failed, the last one: Codex did not begin the turn in time\n",
     ), ended
-    assert alive("314.1592") == []
+    assert alive(f"314.1{os.getpid()}") == []
 
 
 @pytest.mark.usefixtures("codex_home")
@@ -125,19 +125,26 @@ def test_a_codex_that_never_begins_is_ended_and_counted(world: World) -> None:
 def test_what_a_session_or_a_check_leaves_running_is_ended_before_anything_is_committed(
     agent_repo: Path, model: Server, access: tuple[str, ...]
 ) -> None:
-    def daemon(seconds: int, file: str) -> str:
-        loop = f'trap "" TERM; while :; do date +%N > {file}; sleep 0.{seconds}; done'
+    mine = f"sleep 0.1{os.getpid():07}"
+
+    def daemon(file: str) -> str:
+        loop = f'trap "" TERM; while :; do date +%N > {file}; {mine}; done'
         return f"env -i PATH=$PATH setsid sh -c '{loop}' >/dev/null 2>&1 &"
 
     model.play(
         sessions(
-            initializer("todo", ["write a"], [daemon(12345, "from-check")]),
-            executor("todo", "write a", write_file("a", "1"), f"({daemon(12346, 'from-agent')}); sleep 0.2"),
+            initializer("todo", ["write a"], [daemon("from-check")]),
+            executor(
+                "todo",
+                "write a",
+                write_file("a", "1"),
+                f"({daemon('from-agent')}); until test -s from-agent; do sleep 0.05; done",
+            ),
         )
     )
     ended = autonomous(agent_repo, *REAL, *access)
     assert (ended.status, ended.out) == (0, "todo: finished, its one item is ticked and the checks pass\n"), ended.err
-    assert alive("sleep 0.1234") == []
+    assert alive(mine) == []
     tree = git(agent_repo, "ls-tree", "-r", "--name-only", "autonomous/todo").split()
     assert [path for path in tree if not path.startswith(".autonomous/")] == ["README.md", "a", "from-agent"]
     worktree = agent_repo.parent / "repo.autonomous" / "todo"
@@ -219,45 +226,46 @@ def records(world: World) -> list[dict[str, object]]:
 
 OWN_DISK = ("unshare", "--map-root-user", "--mount", "--propagation", "private")
 
-if shutil.which("unshare") and subprocess.run([*OWN_DISK, "true"], capture_output=True, check=False).returncode == 0:
-
-    def test_an_agent_that_fills_the_disk_stops_its_task_and_loses_nothing(area: Path) -> None:
-        """Codex's sandbox needs name spaces for users as this test does: where it works there is a small disk."""
-        script = 'mount -t tmpfs -o size=130m none "$1" && exec "$2" "$3" "$1"'
-        program = Path(__file__).with_name("full_disk.py")
-        command = [*OWN_DISK, "sh", "-c", script, "sh", str(area), sys.executable, str(program)]
-        assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == "\n"
+HAS_OWN_DISK = shutil.which("unshare") and subprocess.run([*OWN_DISK, "true"], capture_output=True).returncode == 0
 
 
-if STRACE:
+@pytest.mark.skipif(not HAS_OWN_DISK, reason="no small disk: this machine lets nobody mount in a name space of his own")
+def test_an_agent_that_fills_the_disk_stops_its_task_and_loses_nothing(area: Path) -> None:
+    """Codex's sandbox needs name spaces for users as this test does: where it works there is a small disk."""
+    script = 'mount -t tmpfs -o size=130m none "$1" && exec "$2" "$3" "$1"'
+    program = Path(__file__).with_name("full_disk.py")
+    command = [*OWN_DISK, "sh", "-c", script, "sh", str(area), sys.executable, str(program)]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == "\n"
 
-    def test_objects_reach_the_disk_before_their_ref_and_the_ref_before_the_journal(world: World) -> None:
-        """So that a power loss takes at most the running session's uncommitted files."""
-        trace = world.area / "trace"
-        calls = "trace=fsync,fdatasync,rename,renameat,renameat2,link,linkat"
-        assert STRACE
-        done = world.begin(
-            STRACE, "-f", "-qq", "-y", "-s", "300", "-o", str(trace), "-e", calls, *PROGRAM, *START
-        ).wait()
-        assert done == 0
-        done_calls = [line for line in trace.read_text().splitlines() if line.endswith("= 0")]
-        lines = [line.partition(" ")[2].lstrip() for line in done_calls]
-        common = str(world.repository / ".git")
-        moved = [number for number, line in enumerate(lines) if f'"{common}/refs/heads/{world.branch}"' in line]
-        assert len(moved) == 4  # the start, and three sessions
-        for at, after in zip(moved, [*moved[1:], len(lines)], strict=True):
-            assert lines[at - 1].startswith("fsync(") and f"refs/heads/{world.branch}.lock" in lines[at - 1]
-            if at != moved[0]:
-                flushed = [line for line in lines[at:after] if line.startswith("fsync(") and "journal.jsonl" in line]
-                assert flushed, lines[at:after]
-        for number, line in enumerate(lines):
-            found = re.search(rf'(?:link|rename)\w*\((?:AT_FDCWD[^,]*, )?"({common}/objects/[^"]*tmp[^"]*)"', line)
-            if found:
-                written = re.escape(found[1])
-                assert any(
-                    re.match(rf"fsync\(\d+<{written}>", earlier) for earlier in lines[max(0, number - 6) : number]
-                ), line
-                assert number < moved[-1]
+
+@pytest.mark.skipif(not STRACE, reason="no strace: apt-get install strace")
+def test_objects_reach_the_disk_before_their_ref_and_the_ref_before_the_journal(world: World) -> None:
+    """So that a power loss takes at most the running session's uncommitted files."""
+    trace = world.area / "trace"
+    calls = "trace=fsync,fdatasync,rename,renameat,renameat2,link,linkat"
+    assert STRACE is not None
+    done = world.begin(
+        STRACE, "-f", "-qq", "-y", "-s", "300", "-o", str(trace), "-e", calls, *PROGRAM, *START
+    ).wait()
+    assert done == 0
+    done_calls = [line for line in trace.read_text().splitlines() if line.endswith("= 0")]
+    lines = [line.partition(" ")[2].lstrip() for line in done_calls]
+    common = str(world.repository / ".git")
+    moved = [number for number, line in enumerate(lines) if f'"{common}/refs/heads/{world.branch}"' in line]
+    assert len(moved) == 4  # the start, and three sessions
+    for at, after in zip(moved, [*moved[1:], len(lines)], strict=True):
+        assert lines[at - 1].startswith("fsync(") and f"refs/heads/{world.branch}.lock" in lines[at - 1]
+        if at != moved[0]:
+            flushed = [line for line in lines[at:after] if line.startswith("fsync(") and "journal.jsonl" in line]
+            assert flushed, lines[at:after]
+    for number, line in enumerate(lines):
+        found = re.search(rf'(?:link|rename)\w*\((?:AT_FDCWD[^,]*, )?"({common}/objects/[^"]*tmp[^"]*)"', line)
+        if found:
+            written = re.escape(found[1])
+            assert any(
+                re.match(rf"fsync\(\d+<{written}>", earlier) for earlier in lines[max(0, number - 6) : number]
+            ), line
+            assert number < moved[-1]
 
 
 # -- many at once --------------------------------------------------------------------------------------------------------------------------------
@@ -309,21 +317,18 @@ def test_the_same_goal_started_several_times_at_once_is_as_many_tasks(world: Wor
 # -- people at work in the same place ------------------------------------------------------------------------------------------------------------
 
 
-def hanging(world: World) -> subprocess.Popen[bytes]:
+def hanging(world: World, wait_until: Wait) -> subprocess.Popen[bytes]:
     """A runner whose agent has done its work and does not end."""
     world.environment["STANDIN_HANG"] = "100"
     runner = world.begin(*PROGRAM, *RESUME)
-    deadline = time.monotonic() + 20
-    while "- [x]" not in (world.worktree / f".autonomous/{NAME}/task_list.md").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: "- [x]" in (world.worktree / f".autonomous/{NAME}/task_list.md").read_text())
     del world.environment["STANDIN_HANG"]
     return runner
 
 
-def test_what_a_person_commits_during_a_session_is_kept_below_its_commit(world: World) -> None:
+def test_what_a_person_commits_during_a_session_is_kept_below_its_commit(world: World, wait_until: Wait) -> None:
     world.run(*ONE)
-    runner = hanging(world)
+    runner = hanging(world, wait_until)
     (world.worktree / "mine").write_text("by hand\n")
     git(world.worktree, "add", "mine")
     git(world.worktree, "commit", "--quiet", "-m", "Mine")
@@ -354,9 +359,9 @@ def test_a_session_whose_record_is_amended_away_still_counts(area: Path) -> None
     assert git(world.repository, "show", f"{world.branch}:mine") == "1"
 
 
-def test_gc_and_a_pack_of_all_refs_in_the_middle_of_a_session_lose_nothing(world: World) -> None:
+def test_gc_and_a_pack_of_all_refs_in_the_middle_of_a_session_lose_nothing(world: World, wait_until: Wait) -> None:
     world.run(*ONE)
-    runner = hanging(world)
+    runner = hanging(world, wait_until)
     git(world.repository, "gc", "--quiet")
     git(world.repository, "pack-refs", "--all")
     git(world.repository, "worktree", "prune")
@@ -413,12 +418,11 @@ def test_a_worktree_that_is_deleted_during_a_session_is_named_and_made_again(wor
     assert list(world.finish()) == []
 
 
-def test_a_git_of_the_user_that_is_at_work_keeps_its_lock(world: World) -> None:
+def test_a_git_of_the_user_that_is_at_work_keeps_its_lock(world: World, wait_until: Wait) -> None:
     world.run(*ONE)
     lock = Path(git(world.worktree, "rev-parse", "--absolute-git-dir")) / "index.lock"
     with subprocess.Popen(["sh", "-c", f"exec 9>{lock}; exec sleep 100"]) as git_at_work:
-        while not lock.exists():
-            time.sleep(0.01)
+        wait_until(lock.exists)
         ended = world.run(*RESUME)
         git_at_work.kill()
     assert (ended.status, lock.exists()) == (1, True)

@@ -93,7 +93,8 @@ def test_no_more_than_so_many_at_a_time_and_ctrl_c_stops_them_all(
         runners = [stopping.runner(repo / ".git/autonomous/tasks" / name) for name in at_work]
         first, second = sorted(runner.start for runner in runners if runner is not None)
         assert second - first >= many.STAGGER * os.sysconf("SC_CLK_TCK") - 1
-        tty.until("session 2: ")
+        said = [repo / f".git/autonomous/tasks/{name}/sessions/002.jsonl" for name in at_work]
+        wait_until(lambda: all(path.exists() and "Finished: " in path.read_text() for path in said))
         tty.type(CTRL_C)
         assert tty.finish(crew) == 130
         assert tty.text().replace("\r", "").endswith("3 tasks: 3 paused\n\ahint: git autonomous list\n"), tty.text()

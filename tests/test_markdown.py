@@ -89,7 +89,7 @@ def test_a_megabyte_of_any_one_thing_is_read_in_seconds() -> None:
         *("-" + " " * size + "-" + " " * size + "x", "\n" * size, "## Tasks\n" * (size // 9), "a\n" * (size // 2)),
         "".join(" " * (2 * depth) + "- [ ] a\n" for depth in range(1000)),
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     for text in texts:
         markdown.read(text)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30

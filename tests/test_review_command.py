@@ -119,7 +119,7 @@ def test_on_a_terminal_the_review_is_followed_by_a_prompt_that_decides(task: Fab
         screen.until("Nothing was changed.")
         assert task.trees.tip(task.ref) == task.tip
         screen.type(b"d 3\n")
-        screen.until("  files         b")
+        screen.until("  files         b", times=2)
         screen.type(b"y\n")
         screen.until("as it was: refs/autonomous/backup/todo/1")
         screen.type(b"a 1\n")

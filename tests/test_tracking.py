@@ -144,6 +144,6 @@ def test_hostile_notes_take_no_time_to_speak_of() -> None:
     base = "".join(f"{number % 7}\n" for number in range(200_000))
     ours = "".join(f"{number % 5}\n" for number in range(200_000))
     theirs = "".join(f"{number % 3}\n" for number in range(200_000))
-    began = time.perf_counter()
+    began = time.process_time()
     assert merge_notes(base, ours, theirs) == theirs
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
