@@ -1,7 +1,7 @@
 """Every task of a repository with its state, read from the refs in one go.
 
-Light on purpose, like states.py: one `git for-each-ref` gives nearly everything, since each session's commit carries its own summary. Only for tips that a person made
-are objects read, by one `git cat-file --batch-command`. Never a process per task.
+Light on purpose, like states.py: one `git for-each-ref` tells the tips, and each session's commit carries its own summary. What a tip tells is kept (summaries.py); what is not
+known yet is read by one `git cat-file --batch-command`. Never a process per task.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import time
 
-from . import conflicts, locks, outside, states, trusted
+from . import conflicts, locks, outside, states, summaries, trusted
 from .quick_git import Git
 
-FORMAT = "%(refname)%00%(objectname)%00%(raw)%00"
 USUAL = [
     states.TRAILER_TASK,
     "Autonomous-Session",
@@ -30,12 +29,13 @@ USUAL = [
 NO_COMMIT = "0" * 40
 RESULT = "-result"
 """Ends the ref of what a merged task became in its base, where that does not have the task's own commits."""
+WORTH_KEEPING = 0.05
+"""Of the tasks: with fewer new tips, reading these again takes no longer than keeping what they tell."""
 ANCESTORS = 512
 """How many commits of a person above the last session's are looked through for its summary."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any, BinaryIO
 
     Fields = dict[str, Any]
@@ -63,37 +63,30 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     start = len(where)
     found: list[Fields] = []
     kept: dict[str, str] = {}
-    by_person: list[tuple[Fields, str]] = []
-    amended: list[Fields] = []
+    unknown: list[Fields] = []
     patterns = (where + only if only else where, "refs/autonomous/merged/")
-    mark = os.urandom(8).hex()  # a commit can hold any byte, so it must not know what ends a record
-    reading = git.start("for-each-ref", f"--format={FORMAT}{mark}", *patterns)
+    reading = git.start("for-each-ref", "--format=%(objectname) %(refname)", *patterns)
+    known = {} if only else summaries.read(common_dir)
     checked_out = worktrees(common_dir)
-    for record in records(*reading, f"\0{mark}\n"):
-        ref, tip, content = record.split("\0", 2)
+    for line in refs(git, *reading):
+        tip, _, ref = line.partition(" ")
         if ref.startswith("refs/autonomous/merged/"):
             kept[ref] = tip
             continue
         name = ref[start:]
         if "/" in name:
             continue
-        header, _, message = content.partition("\n\n")
-        task: Fields = {"name": name, "branch": ref[11:], "worktree": checked_out.get(ref), "tip": tip}
-        task["updated"], again = written(header)
+        task = known.get(name)
+        if task is None or task["tip"] != tip:
+            task = {"name": name, "tip": tip, "readable": True}
+            unknown.append(task)
+        task["branch"] = ref[11:]
+        task["worktree"] = checked_out.get(ref)
         found.append(task)
-        keys, values = states.trailer_lists(message)
-        if keys == USUAL and values[0] == name:
-            _, session, _, _, progress, check, base, tokens, _, thread, _ = values
-            add_values(task, session, progress, "", check, base, tokens, thread)
-        elif (summary := dict(zip(keys, values, strict=True))).get(states.TRAILER_TASK) == name:
-            add_summary(task, summary)
-        else:
-            by_person.append((task, header))
-            continue
-        if again:
-            amended.append(task)
-    if by_person or amended:
-        read_tips(git, by_person, amended)
+    if unknown:
+        read_tips(git, unknown)
+        if only is None and len(unknown) > len(found) * WORTH_KEEPING:
+            summaries.write(common_dir, [task for task in found if task["updated"]])
     asked = outside.Question(git, finished_tips(common_dir, found))
     words = local_words(common_dir, found, now)
     merged = merged_here(git, found, kept) | asked.answer(keep=only is None)
@@ -104,18 +97,16 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
     return found
 
 
-def records(pid: int, descriptor: int, end: str) -> Iterator[str]:
-    """The records of FORMAT, each with `end` behind it, parsed while git still writes: there are two processors."""
-    rest, mark = b"", end.encode()
-    with open(descriptor, "rb", buffering=0) as file:
-        while chunk := file.read(1 << 16):
-            whole, found, rest = (rest + chunk).rpartition(mark)
-            if found:
-                yield from whole.decode("utf-8", "surrogateescape").split(end)
-    if os.waitpid(pid, 0)[1]:
+def refs(git: Git, pid: int, descriptor: int) -> list[str]:
+    """The lines of a `git for-each-ref` that was started. Raises AutonomousError when it failed."""
+    output, complete = git.finish(pid, descriptor)
+    if not complete:
         from .errors import AutonomousError
 
-        raise AutonomousError("git cannot read the branches here; see above", "git autonomous doctor --repair    # mends that of a task")
+        raise AutonomousError(
+            "git cannot read the branches here; see above", "git autonomous doctor --repair    # mends that of a task"
+        )
+    return output.decode("utf-8", "surrogateescape").split("\n")[:-1]
 
 
 def worktrees(common_dir: str) -> dict[str, str]:
@@ -213,16 +204,32 @@ class Reader:
         return self.answers.read(int(head[2]) + 1)[:-1].decode("utf-8", "surrogateescape")
 
 
-def read_tips(git: Git, by_person: list[tuple[Fields, str]], amended: list[Fields]) -> None:
-    """Fill in tasks whose newest commit, of which the header is given, a person made: the rest from the last session below, the list as it is now.
+def read_tips(git: Git, tasks: list[Fields]) -> None:
+    """Fill in what the newest commits of tasks tell. Where a person made it, that is what the last session below says, and the list as it is now.
 
-    Of `amended` ones all is known but the list.
+    A task whose commit cannot be read is not readable, and was updated at 0: the others are listed all the same.
     """
     ours, theirs = os.pipe()
     pid, output = git.start("cat-file", "--batch-command", "--buffer", stdin=ours)
     os.close(ours)
+    by_person: list[tuple[Fields, str]] = []
+    amended: list[Fields] = []
     with open(theirs, "wb") as questions, open(output, "rb") as answers:
         reader = Reader(questions, answers)
+        for task, content in zip(tasks, reader.contents([task["tip"] for task in tasks]), strict=True):
+            header, _, message = content.partition("\n\n")
+            task["updated"], again = written(header)
+            keys, values = states.trailer_lists(message)
+            if keys == USUAL and values[0] == task["name"]:
+                _, session, _, _, progress, check, base, tokens, _, thread, _ = values
+                add_values(task, session, progress, "", check, base, tokens, thread)
+            elif (summary := dict(zip(keys, values, strict=True))).get(states.TRAILER_TASK) == task["name"]:
+                add_summary(task, summary)
+            else:
+                by_person.append((task, header))
+                continue
+            if again:
+                amended.append(task)
         sessions = last_sessions(reader, by_person)
         told = [task["check"] for task in amended]
         read_lists(reader, [*(task for task, _ in by_person), *amended], [*sessions, *("" for _ in amended)])
@@ -389,17 +396,19 @@ def add_state(
 ) -> None:
     """Work out the state, with what `local_word` told."""
     task["state"], task["reason"] = states.state_of(
-        readable=task.pop("readable", True),
+        readable=task.pop("readable"),
         sessions=task["sessions"],
         done=task["done"],
         total=task["total"],
-        stuck=task.pop("stuck", False),
+        stuck=task.pop("stuck"),
         check=task["check"],
         running=running,
         merged=merged,
         word=word,
         waiting=waiting,
     )
+    if not task["updated"]:
+        task["reason"] = "its newest commit cannot be read"
     task["conflicts"] = None
 
 

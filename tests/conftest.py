@@ -144,10 +144,10 @@ def codex_home(area: Path, model: scripted.Server, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], object]], None]:
-    """`wait_until(condition)` returns as soon as it holds, and fails the test after 20 seconds."""
+    """`wait_until(condition)` returns as soon as it holds, and fails the test after a minute."""
 
-    def wait(condition: Callable[[], object], seconds: float = 20) -> None:
-        deadline = time.monotonic() + seconds
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline, "the condition never held"
             time.sleep(0.01)

@@ -107,7 +107,7 @@ def test_a_limit_seen_by_one_task_pauses_another_and_ends_for_both(
     limited = False
     model.play(answer)
     account.limited(time.time(), "over")
-    wait_until(lambda: {task["state"] for task in listed(agent_repo)} == {"finished"}, 60)
+    wait_until(lambda: {task["state"] for task in listed(agent_repo)} == {"finished"})
     assert account.limit() is None
     assert os.listdir(account._file.parent) == [f"{account._file.name}.lock"]
 

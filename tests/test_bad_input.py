@@ -73,13 +73,16 @@ def test_a_configuration_that_git_cannot_read_is_told_with_the_command_that_show
 def test_a_branch_whose_commit_is_missing_or_refs_that_are_damaged(repo: Path) -> None:
     made.finished(repo, "todo", {"a": "1\n"})
     (repo / ".git/refs/heads/autonomous/todo").write_text("1" * 40 + "\n")
-    missing = f"fatal: missing object {'1' * 40} for refs/heads/autonomous/todo\n"
-    cannot = "error: git cannot read the branches here; see above\nhint: git autonomous doctor --repair # mends that of a task\n"
-    assert autonomous(repo, "status", "todo") == Ended(1, "", missing + cannot)
-    assert autonomous(repo, "list") == Ended(1, "", 2 * missing + cannot)
+    made.finished(repo, "other", {"b": "1\n"})
+    told = [(task["name"], task["state"], task["reason"]) for task in listed(repo)]
+    assert told == [("other", "finished", None), ("todo", "broken", "its newest commit cannot be read")]
+    assert "next       git autonomous doctor --repair\n" in autonomous(repo, "status", "todo").out
     gone = "error: the branch autonomous/todo is gone\nhint: git autonomous doctor --repair # makes it again\n"
     assert autonomous(repo, "remove", "todo") == Ended(1, "", gone)
     (repo / ".git/packed-refs").write_text("garbage\n")
+    damaged = f"fatal: unexpected line in {repo}/.git/packed-refs: garbage\n"
+    cannot = "error: git cannot read the branches here; see above\nhint: git autonomous doctor --repair # mends that of a task\n"
+    assert autonomous(repo, "list") == Ended(1, "", 2 * damaged + cannot)
     ended = autonomous(repo, "review", "todo")
     assert_refused(ended, 1, "the repository cannot be read: corrupted packed references file", "git fsck")
 

@@ -244,9 +244,7 @@ def test_objects_reach_the_disk_before_their_ref_and_the_ref_before_the_journal(
     trace = world.area / "trace"
     calls = "trace=fsync,fdatasync,rename,renameat,renameat2,link,linkat"
     assert STRACE is not None
-    done = world.begin(
-        STRACE, "-f", "-qq", "-y", "-s", "300", "-o", str(trace), "-e", calls, *PROGRAM, *START
-    ).wait()
+    done = world.begin(STRACE, "-f", "-qq", "-y", "-s", "300", "-o", str(trace), "-e", calls, *PROGRAM, *START).wait()
     assert done == 0
     done_calls = [line for line in trace.read_text().splitlines() if line.endswith("= 0")]
     lines = [line.partition(" ")[2].lstrip() for line in done_calls]
@@ -453,6 +451,6 @@ def test_other_worktrees_and_locks_with_names_that_are_not_utf8_stop_no_task(wor
     other = os.fsencode(str(world.area)) + b"/J\xfcrgen"
     subprocess.run(["git", "-C", str(world.repository), "worktree", "add", "-q", other], check=True)
     world.run(*ONE)
-    command = ["git", "-C", str(world.repository), "worktree", "lock", "--reason", b"J\xfcrgen", str(world.worktree)]
-    subprocess.run(command, check=True)
+    lock = ("worktree", "lock", "--reason", b"J\xfcrgen", str(world.worktree))
+    subprocess.run(["git", "-C", str(world.repository), *lock], check=True)
     assert list(world.finish()) == []

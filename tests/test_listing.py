@@ -11,7 +11,7 @@ import pytest
 from conftest import git
 from made import finished
 
-from gitautonomous import listing, locks, model, outside, states, stopping
+from gitautonomous import listing, locks, model, outside, states, stopping, summaries
 
 
 def by_hand(folder: Path, change: str) -> None:
@@ -80,6 +80,40 @@ def test_the_record_of_a_usual_session_is_read_as_any_other(repo: Path) -> None:
         ("one", "two", "three"), ["main", 2, 5, 3, "failed", "01a2", 70]
     )
     assert [found[name]["state"] for name in ("one", "two", "three")] == ["paused", "paused", "blocked"]
+
+
+def test_what_tips_tell_is_kept_and_a_commit_is_read_once(repo: Path) -> None:
+    for name in ("new", "old", "todo"):
+        finished(repo, name, {name: "1"}, left=1)
+    by_hand(repo.parent / "repo.autonomous" / "todo", "ticked")
+    git(repo, "branch", "autonomous/plain")
+    common, kept = str(repo / ".git"), repo / ".git" / summaries.FILE
+
+    def found(only: str | None = None) -> list[listing.Fields]:
+        return listing.tasks(common, "autonomous/", 0.0, only=only)
+
+    first = found()
+    assert sorted(summaries.read(common)) == sorted(task["name"] for task in first)
+    assert found() == first
+    before = kept.read_text()
+    kept.write_text(before.replace("\t2\t20\t", "\t7\t20\t"))
+    assert {task["sessions"] for task in found()} == {0, 7}  # git is not asked again
+    assert [task["sessions"] for name in ("new", "old") for task in found(only=name)] == [2, 2]
+    git(repo, "update-ref", "refs/heads/autonomous/new", "refs/heads/autonomous/new~1")
+    assert {task["name"]: task["sessions"] for task in found()} == {"new": 1, "old": 7, "todo": 7, "plain": 0}
+    for damaged in (
+        b"",
+        b"\0" * 300,
+        b"\xff\t\n" * 9,
+        before.replace("\t20\t", "\tx\t").encode(),
+        before[:-3].encode(),
+    ):
+        kept.write_bytes(damaged)
+        git(
+            repo, "update-ref", "refs/heads/autonomous/new", first[[task["name"] for task in first].index("new")]["tip"]
+        )
+        assert found() == first
+    assert kept.read_text() == before
 
 
 def test_a_branch_that_is_no_task_is_broken(repo: Path) -> None:

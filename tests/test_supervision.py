@@ -322,7 +322,9 @@ def test_the_screen_is_refreshed_while_nothing_happens(desk: Desk) -> None:
         if desk.ticks == 3:
             (desk.folder / "go").touch()
 
-    assert desk.supervise(script(f"until test -e {desk.folder}/go; do sleep 0.05; done"), on_tick=tick).reason == "exited"
+    assert (
+        desk.supervise(script(f"until test -e {desk.folder}/go; do sleep 0.05; done"), on_tick=tick).reason == "exited"
+    )
     assert desk.events == []
 
 
@@ -368,9 +370,7 @@ def test_the_age_of_an_orphan_counts_for_its_session(
     assert desk.ticks <= 2  # at the first look, not a second later
 
 
-def test_a_living_orphan_can_be_stopped(
-    desk: Desk, orphan: Callable[[list[str]], ProcessId], wait_until: Wait
-) -> None:
+def test_a_living_orphan_can_be_stopped(desk: Desk, orphan: Callable[[list[str]], ProcessId], wait_until: Wait) -> None:
     desk.stop = True
     who = orphan(script(STUBBORN, STARTED, FOREVER))
     wait_until(desk.transcript.read_text)

@@ -51,9 +51,11 @@ def list_few(bench: Bench) -> Iterator[Row]:
     yield row("list-100")
     script = bench.root / "completion"
     script.write_text(bench.run(bench.command("completion", "bash"), repository))
-    complete = ["bash", "--noprofile", "--norc", "-c", COMPLETE, "bash", script, "git", "autonomous", "status", "t1"]
+    words = ("git", "autonomous", "status", "t1")
+    complete = ["bash", "--noprofile", "--norc", "-c", COMPLETE, "bash", str(script), *words]
     ways = partial(bench.seconds, complete, repository), partial(_least, bench, repository)
-    yield Row("completion", *paired(bench.pick(30, 10), *ways), 100)
+    ours, least = paired(bench.pick(30, 10), *ways)
+    yield Row("completion", ours, least, 100)
     repositories.commit_by_hand(bench, repository, 100)
     yield row("list-100-by-hand")
 
