@@ -139,13 +139,9 @@ class Objects:
 
     def with_files(self, tree: str, files: Mapping[str, bytes]) -> str:
         """The tree that `tree` becomes with `files` (path: content) put into it."""
-        index = pygit2.Index()
-        found = self._repository[tree]
-        assert isinstance(found, pygit2.Tree)
-        index.read_tree(found)
         for path, content in files.items():
-            index.add(pygit2.IndexEntry(path, self._repository.create_blob(content), pygit2.enums.FileMode.BLOB))
-        return str(index.write_tree(self._repository))
+            tree = self._with(tree, path, self.blob(content), pygit2.enums.FileMode.BLOB) or tree
+        return tree
 
     def subtree(self, tree: str, path: str) -> str | None:
         """The id of the folder at `path` in a tree, None where there is none."""
@@ -158,15 +154,17 @@ class Objects:
 
     def with_subtree(self, tree: str, path: str, subtree: str | None) -> str:
         """The tree that `tree` becomes with `subtree` as its folder at `path`; None: without that folder."""
-        return self._with_subtree(tree, path, subtree) or str(self._repository.TreeBuilder().write())
+        changed = self._with(tree, path, subtree, pygit2.enums.FileMode.TREE)
+        return changed or str(self._repository.TreeBuilder().write())
 
-    def _with_subtree(self, tree: str | None, path: str, subtree: str | None) -> str | None:
+    def _with(self, tree: str | None, path: str, oid: str | None, mode: pygit2.enums.FileMode) -> str | None:
+        """A tree with another entry at `path`, which only the folders above it have to be read for; None when nothing is left in it."""
         builder = self._repository.TreeBuilder(pygit2.Oid(hex=tree)) if tree else self._repository.TreeBuilder()
         name, _, rest = path.partition("/")
         below = self.subtree(tree, name) if tree else None
-        new = self._with_subtree(below, rest, subtree) if rest else subtree
+        new = self._with(below, rest, oid, mode) if rest else oid
         if new is not None:
-            builder.insert(name, pygit2.Oid(hex=new), pygit2.enums.FileMode.TREE)
+            builder.insert(name, pygit2.Oid(hex=new), pygit2.enums.FileMode.TREE if rest else mode)
         elif below is not None:
             builder.remove(name)
         return str(builder.write()) if len(builder) else None

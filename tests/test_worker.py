@@ -124,7 +124,7 @@ def test_a_worker_that_is_told_to_stop_commits_and_hands_over(
     autonomous(agent_repo, *GOAL)
     first, second = machine(bare, "first"), machine(bare, "second")
     with running(first, "worker") as worker:
-        wait_until(in_worktree(first, "started"), 60)
+        wait_until(in_worktree(first, "started"))
         worker.send_signal(signal.SIGTERM)
         _, said = worker.communicate()
     assert (worker.returncode, said.decode().splitlines()) == (
@@ -160,7 +160,7 @@ def test_what_a_person_pushes_during_a_session_is_taken_in(
     autonomous(agent_repo, *GOAL)
     clone, person = machine(bare, "worker"), machine(bare, "person")
     with running(clone, "worker", "--once") as worker:
-        wait_until(in_worktree(clone, "started"), 60)
+        wait_until(in_worktree(clone, "started"))
         git(person, "pull", "--quiet", "origin", "autonomous/todo")
         (person / "mine").write_text("by hand\n")
         listed = person / ".autonomous/todo/task_list.md"
@@ -191,7 +191,7 @@ def test_a_worker_that_lost_its_lease_stops_its_agent_and_keeps_its_work_here(
     autonomous(agent_repo, *GOAL)
     robbed = machine(bare, "robbed")
     with running(robbed, "worker", "--once", env={**os.environ, "GIT_AUTONOMOUS_LEASE_TERM": "3"}) as worker:
-        wait_until(in_worktree(robbed, "started"), 60)
+        wait_until(in_worktree(robbed, "started"))
         repository = Repository.discover(machine(bare, "thief"))
         hub = Remote(repository, Objects(repository.common_dir), "origin")
         tip = git(bare, "rev-parse", "autonomous/todo")
@@ -249,7 +249,7 @@ def test_killed_with_everything_a_worker_goes_on_in_the_same_clone_at_once(
     autonomous(agent_repo, *GOAL)
     clone = machine(bare, "worker")
     with running(clone, "worker") as worker:
-        wait_until(in_worktree(clone, "started"), 60)
+        wait_until(in_worktree(clone, "started"))
         (runner,) = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
         agents = Path(f"/proc/{runner}/task/{runner}/children").read_text().split()
         for victim in (str(worker.pid), runner, *agents):
