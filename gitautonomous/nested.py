@@ -36,6 +36,8 @@ class Listing:
 
 LISTING = ("ls-files", "-z", "-t", "--stage", "--others", "--modified", "--exclude-standard")
 """The git command whose output `read_listing` takes: it looks into no nested repository."""
+UNCHANGED = (b"H 10", b"H 12")
+"""How it tells of files and links that are as in the index: of nearly all."""
 
 
 _CLOSED = re.compile(
@@ -44,7 +46,7 @@ _CLOSED = re.compile(
 
 
 def read_listing(output: bytes, messages: bytes) -> Listing:
-    fields = output.split(b"\0")
+    fields = [field for field in output.split(b"\0") if field[:4] not in UNCHANGED]
     untracked = [os.fsdecode(field[2:]) for field in fields if field[:2] == b"? "]
     modified = dict.fromkeys(os.fsdecode(field.partition(b"\t")[2]) for field in fields if field[:2] in (b"C ", b"M "))
     gitlinks = [os.fsdecode(field.partition(b"\t")[2]) for field in fields if field[:9] == b"H 160000 "]

@@ -60,7 +60,7 @@ def start(bench: Bench) -> Iterator[Row]:
         bench.git(repository, "worktree", "remove", "--force", path)
         return took
 
-    mine, plain, bare = paired(bench.pick(5, 2), ours, tuned, lambda: bare_app(bench))
+    mine, plain, bare = paired(bench.pick(9, 2), ours, tuned, lambda: bare_app(bench))
     allowed = bare * (BUDGETS["commands"].at_most or 0)
     yield Row("start", mine - allowed, plain, files, f"{allowed * 1000:.0f} ms of start-up taken off")
 
@@ -91,7 +91,7 @@ def _close(bench: Bench, name: str, repository: Path, files: int, work: str) -> 
         bench.run(["sh", "-c", work], twin)
         return bench.seconds(["sh", "-c", "git add -A && git commit -q -m 'Everything'"], twin)
 
-    mine, theirs = paired(bench.pick(5, 2), ours, plain)
+    mine, theirs = paired(bench.pick(9, 2), ours, plain)
     return Row(name, mine, theirs, files)
 
 
