@@ -29,8 +29,8 @@ USUAL = [
 NO_COMMIT = "0" * 40
 RESULT = "-result"
 """Ends the ref of what a merged task became in its base, where that does not have the task's own commits."""
-WORTH_KEEPING = 0.05
-"""Of the tasks: with fewer new tips, reading these again takes no longer than keeping what they tell."""
+WORTH_KEEPING = 20
+"""Tips that are new: to read fewer of them again takes no longer than to keep what they tell."""
 ANCESTORS = 512
 """How many commits of a person above the last session's are looked through for its summary."""
 
@@ -85,7 +85,7 @@ def tasks(common_dir: str, prefix: str, now: float, *, only: str | None = None) 
         found.append(task)
     if unknown:
         read_tips(git, unknown)
-        if only is None and len(unknown) > len(found) * WORTH_KEEPING:
+        if only is None and len(unknown) > WORTH_KEEPING:
             summaries.write(common_dir, [task for task in found if task["updated"]])
     asked = outside.Question(git, finished_tips(common_dir, found))
     words = local_words(common_dir, found, now)
