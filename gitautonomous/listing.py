@@ -129,7 +129,7 @@ def worktrees(common_dir: str) -> dict[str, str]:
 
 
 def written(header: str) -> tuple[int, bool]:
-    """When a commit was made (epoch seconds), by its header, and whether it was written again after that, as by `git commit --amend`: its author's date stays.
+    """When a commit was made (epoch seconds), by its header, and whether it was written again in a later second, as by `git commit --amend`: its author's date stays.
 
     Its trailers may not tell what is in it then.
     """

@@ -5,6 +5,7 @@ The repository is opened by its common git dir, never by discovery.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -101,14 +102,15 @@ class Objects:
 
     def read(self, commit: str, path: str) -> bytes | None:
         """The content of a file in a commit (or tree), None where there is no regular file of at most 8 MiB."""
-        found: pygit2.Object | None = self._repository.get(commit)
-        if isinstance(found, pygit2.Commit):
-            found = found.tree
-        for part in path.split("/"):
-            if not isinstance(found, pygit2.Tree) or part not in found:
-                return None
-            found = found[part]
+        found = self._at(commit, path)
         return found.data if isinstance(found, pygit2.Blob) and found.size <= FILE_LIMIT else None
+
+    def _at(self, commit: str, path: str) -> pygit2.Object | None:
+        """What is at a path in a commit or tree, None where there is nothing."""
+        found: pygit2.Object | None = self._repository.get(commit)
+        root = found.tree if isinstance(found, pygit2.Commit) else found
+        path = sys.intern(path)  # pygit2 1.21 never lets go of a path that a tree was asked for
+        return root[path] if isinstance(root, pygit2.Tree) and path in root else None
 
     def plain_files(self, tree: str, paths: Iterable[str]) -> dict[str, str]:
         """The ids of those `paths` that are regular files, not executable, in a tree."""
@@ -145,11 +147,7 @@ class Objects:
 
     def subtree(self, tree: str, path: str) -> str | None:
         """The id of the folder at `path` in a tree, None where there is none."""
-        found: pygit2.Object | None = self._repository[tree]
-        for part in path.split("/"):
-            if not isinstance(found, pygit2.Tree) or part not in found:
-                return None
-            found = found[part]
+        found = self._at(tree, path)
         return str(found.id) if isinstance(found, pygit2.Tree) else None
 
     def with_subtree(self, tree: str, path: str, subtree: str | None) -> str:

@@ -244,8 +244,8 @@ class Machine(RuleBasedStateMachine):
         local = self.ground.local
         runs, alone = locks.is_held(str(local / "runner.lock")), locks.is_held(str(local / "agent.lock"))
         self.alive = processes = self.ground.processes()
-        if not processes:
-            return self.runner is None or self.runner.poll() is not None
+        if not processes:  # who is killed lets go of its locks after its command line can no longer be read
+            return not runs and not alone and (self.runner is None or self.runner.poll() is not None)
         if not self.ground.hold.exists() or any(each.argv[0].endswith("git") for each in processes):
             return False
         at_gate = any(each.argv[0] == "sleep" for each in processes) and any(each.is_agent for each in processes)
@@ -697,9 +697,17 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.at_hand)
     def rewrite(self, how: tuple[str, ...]) -> None:
         last = self.ground.person("rev-parse", "--verify", "--quiet", "main..HEAD~2", folder=self.ground.worktree)
+        if how[1] == "--amend":
+            self.wait_for_the_next_second()
         if how[0] != "reset" or last == 0:
             self.ground.person(*how, folder=self.ground.worktree)
         self.by_hand(f"rewrite {' '.join(how[:2])}")
+
+    def wait_for_the_next_second(self) -> None:
+        """Nobody amends a commit in the second in which it was made: `list` knows by its dates that it was."""
+        made = float(git(self.ground.worktree, "log", "-1", "--format=%ct"))
+        while time.time() < made + 1:
+            time.sleep(0.05)
 
     @rule(name=st.sampled_from(["index.lock", "HEAD.lock"]))
     @precondition(lambda self: not self.busy and self.at_hand)
