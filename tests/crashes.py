@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import standin
-from conftest import git, make_repository
+from conftest import git, make_repository, sealed
 from program import PROGRAM, Ended, autonomous, listed
 
 from gitautonomous import process
@@ -259,13 +259,14 @@ def main() -> int:
     """Try every place; print what is wrong and return how much."""
     found = 0
     chosen = [place for place in places() if not sys.argv[1:] or place.kind in sys.argv[1:]]
-    for number, place in enumerate(chosen, start=1):
-        area = Path(tempfile.mkdtemp(prefix="crashes-"))
-        for problem in problems(area, place):
-            found += 1
-            print(f"\rkilled at {place}: {problem[-2000:]}", flush=True)
-        shutil.rmtree(area)
-        print(f"\r{number}/{len(chosen)} places, {found} problems", end="", flush=True)
+    with tempfile.TemporaryDirectory() as home, sealed(Path(home)):
+        for number, place in enumerate(chosen, start=1):
+            area = Path(tempfile.mkdtemp(prefix="crashes-"))
+            for problem in problems(area, place):
+                found += 1
+                print(f"\rkilled at {place}: {problem[-2000:]}", flush=True)
+            shutil.rmtree(area)
+            print(f"\r{number}/{len(chosen)} places, {found} problems", end="", flush=True)
     print()
     return min(found, 1)
 
