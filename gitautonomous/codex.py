@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,11 @@ class Codex:
 
     path: Path
     version: tuple[int, int, int]
+
+    @property
+    def typed(self) -> str:
+        """What a person types for it: its name where a shell finds one of that name, as it does not find the Python package's."""
+        return "codex" if shutil.which("codex") else shlex.quote(str(self.path))
 
 
 def home() -> Path:
@@ -295,15 +301,19 @@ def canary(codex: Codex, *, main_root: Path, directory: Path) -> None:
         argv = sandbox_argv(codex, command, main_root=main_root, access=Access())
         tried = process.run(argv, cwd=inside, env=environment(inside), timeout=_PATIENCE)
         if outside.exists():
-            raise AutonomousError("Codex's sandbox does not hold: a command wrote outside its folder", "codex doctor")
+            raise AutonomousError(
+                "Codex's sandbox does not hold: a command wrote outside its folder", f"{codex.typed} doctor"
+            )
         if tried.stdout != b"works\n":
             lines = [line.strip() for line in tried.stderr.decode(errors="replace").split("\n") if line.strip()]
             why = lines[-1][:300] if lines else f"status {tried.returncode}"
-            raise AutonomousError(f"Codex's sandbox does not work on this machine: {why}", _sandbox_hint())
+            raise AutonomousError(
+                f"Codex's sandbox does not work on this machine: {why}", _sandbox_hint() or f"{codex.typed} doctor"
+            )
 
 
-def _sandbox_hint() -> str:
-    """The switches that keep an ordinary user from making the name spaces that the sandbox is built of."""
+def _sandbox_hint() -> str | None:
+    """The command that lets an ordinary user make the name spaces that the sandbox is built of, where a switch keeps them from it."""
     for switch, blocking, free in (
         ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
         ("kernel.unprivileged_userns_clone", "0", "1"),
@@ -311,7 +321,7 @@ def _sandbox_hint() -> str:
         with suppress(OSError):
             if Path("/proc/sys", *switch.split(".")).read_text().strip() == blocking:
                 return f"sudo sysctl -w {switch}={free}"
-    return "codex doctor"
+    return None
 
 
 def clean_leftovers(worktree: Path) -> None:

@@ -210,11 +210,11 @@ def run(directory: Path | None) -> int:
     play(repository, environment, "git autonomous", ["list"])
     play(repository, environment, "git", ["log", "--oneline", f"main..autonomous/{NAME}"])
     play(repository, environment, "git", ["show", "--stat", "--format=%h %s%n%n%b", f"autonomous/{NAME}"])
-    say(farewell(repository, os.environ))
+    say(farewell(repository, engine, os.environ))
     return 0
 
 
-def farewell(repository: Path, environ: Mapping[str, str]) -> str:
+def farewell(repository: Path, engine: codex.Codex, environ: Mapping[str, str]) -> str:
     """What to type next, in the shell that called: one that did not activate the environment that this runs in does not find it."""
     own = environ.get("VIRTUAL_ENV")
     path = (
@@ -231,9 +231,13 @@ That was one task: a branch, a worktree, one commit a session. Have a look round
 
 For real work, sign in and start in a repository of yours:
 
-    codex login                  # or a local model: git autonomous start --profile NAME "GOAL"
+    {engine.typed} login
     git autonomous doctor
     git autonomous start "Build a REST API for a todo app"
+
+or with a local model, which a profile of Codex names:
+
+    git autonomous start --profile NAME "GOAL"
 """
 
 

@@ -194,7 +194,7 @@ def _profile(profile: str) -> Finding:
 
 def _sign_in(engine: Codex, profile: str | None, overrides: Sequence[str], *, quick: bool) -> Iterator[Finding]:
     """Whether Codex can load its settings and has something to sign in with. Nothing here proves that a server accepts it."""
-    command = shlex.quote(str(engine.path)) if shutil.which("codex") is None else "codex"
+    command = engine.typed
     options = [part for override in overrides for part in ("-c", override)]
     status = _ask(engine, ["login", *options, "status"])
     if status is None:

@@ -52,11 +52,11 @@ from .waiting import Waiting
 from .workspace import History, Workspace, amended, read_history
 
 AT_ONCE = {
-    EndKind.sign_in: "codex login    # then: git autonomous resume {task}",
-    EndKind.quota: "codex login status    # see to your plan or credits, then: git autonomous resume {task}",
+    EndKind.sign_in: "{codex} login    # then: git autonomous resume {task}",
+    EndKind.quota: "{codex} login status    # see to your plan or credits, then: git autonomous resume {task}",
     EndKind.configuration: "git autonomous doctor    # then: git autonomous resume {task}",
 }
-"""Ends that stop a task at once, with what a person types then."""
+"""Ends that stop a task at once, with what a person types then; {codex} is how they call it."""
 
 
 Publish = Callable[[Callable[[], bool]], None]
@@ -520,7 +520,13 @@ class Runner:
     def _after(self, end: End) -> Next | None:
         """What the end of Codex itself demands: stop at once, wait, or nothing."""
         if end.kind in AT_ONCE:
-            return Next(False, state=states.FAILED, reason=end.message, status=3, hint=AT_ONCE[end.kind])
+            return Next(
+                False,
+                state=states.FAILED,
+                reason=end.message,
+                status=3,
+                hint=AT_ONCE[end.kind].replace("{codex}", self.workspace.codex.typed),
+            )
         if end.kind is EndKind.usage_limit:
             self.failures = 0
             self.waiting.after_limit(end)

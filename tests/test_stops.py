@@ -8,6 +8,7 @@ import pytest
 from agent import executor, initializer, long_command, sessions, write_file
 from program import Ended, autonomous, commits, listed
 
+from gitautonomous import codex
 from gitautonomous.scripted import Server, Step
 
 pytestmark = pytest.mark.usefixtures("codex_home")
@@ -56,7 +57,8 @@ def test_a_refused_sign_in_stops_a_task_at_once(agent_repo: Path, model: Server)
     model.play(lambda request: {"status": 401})
     ended = autonomous(agent_repo, *START)
     assert (ended.status, ended.out.startswith("todo: failed, unexpected status 401 Unauthorized")) == (3, True)
-    assert ended.err.splitlines()[-1] == "hint: codex login    # then: git autonomous resume todo"
+    login = f"{codex.find(None).typed} login"
+    assert ended.err.splitlines()[-1] == f"hint: {login}    # then: git autonomous resume todo"
 
 
 def test_the_token_budget_stops_a_task(agent_repo: Path, model: Server) -> None:
