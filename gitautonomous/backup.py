@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +102,28 @@ def _keep(repository: Repository, objects: Objects, task: str, branch: str, *, a
     ref = f"{BACKUP}{task}/{number}"
     repository.update_ref(ref, commit or tip, ZERO, f"keep {task}")
     return ref
+
+
+def add_worktree(
+    repository: Repository,
+    objects: Objects,
+    task: str,
+    branch: str,
+    path: Path,
+    say: Callable[[str], None],
+    *,
+    people: str | None = None,
+) -> Worktree:
+    """Check a task's branch out at `path`, as Repository.add_worktree does. A lost worktree that is registered there is forgotten; commits that only its HEAD has are kept first, and `say` is told."""
+    lost = None if path.exists() else Worktree.admin_dir(repository, path)
+    head = Worktree(repository, path, lost).head() if lost is not None else ""
+    if objects.find_commit(head) is not None:
+        elsewhere = ("--branches", "--tags", "--remotes", "--glob=refs/autonomous/*")
+        if repository.call("rev-list", "--max-count=1", head, "--not", *elsewhere).stdout:
+            ref = next_ref(objects, f"{BACKUP}{task}/")
+            repository.update_ref(ref, head, ZERO, f"keep {task}")
+            say(f"commits that only the lost worktree had are kept at {ref}")
+    return repository.add_worktree(path, branch, people=people)
 
 
 def keep_merged(repository: Repository, objects: Objects, task: str, tip: str, result: str) -> str:

@@ -151,7 +151,9 @@ def take_over(
     place.repository.refuse_unsafe_filters()
     place.approvals.approve(place.repository.common_dir, model.approval_text(task))
     files = {task.list_file: found.list.encode(), task.progress_file: found.progress.encode()}
-    worktree, lock = starting.create(place, task, files, f"{task.name}: list and notes of run-session.sh\n")
+    worktree, lock = starting.create(
+        place, task, screen.note, files, f"{task.name}: list and notes of run-session.sh\n"
+    )
     with lock:
         try:
             if found.thread is not None:

@@ -254,7 +254,7 @@ def _new_worktree(place: Place, name: str, say: Say) -> Worktree:
             f"{path} exists, but is not the worktree of '{name}'",
             f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.old')} && git autonomous restore {name}",
         )
-    worktree = repository.add_worktree(path, place.branch(name))
+    worktree = backup.add_worktree(repository, place.objects, name, place.branch(name), path, say)
     source = repository.toplevel or (None if repository.is_bare else repository.main_root)
     patterns = place.objects.read(read_task(place, name).base_commit, ready.INCLUDE_FILE)
     if patterns is not None and source is not None:

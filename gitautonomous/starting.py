@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from . import codex, doctor, git, model, stopping
+from . import backup, codex, doctor, git, model, stopping
 from .config import Settings
 from .errors import AutonomousError
 from .git import Repository, Worktree
@@ -81,7 +81,7 @@ def start(
         place.approvals.approve(repository.common_dir, text)
     while True:
         try:
-            worktree, lock = create(place, task)
+            worktree, lock = create(place, task, screen.note)
             break
         except NameTaken:
             if name is not None:
@@ -154,11 +154,15 @@ class NameTaken(AutonomousError):
 
 
 def create(
-    place: Place, task: Task, files: Mapping[str, bytes] | None = None, message: str = ""
+    place: Place,
+    task: Task,
+    say: Callable[[str], None],
+    files: Mapping[str, bytes] | None = None,
+    message: str = "",
 ) -> tuple[Worktree, Held]:
     """The start commit, the branch and the worktree, with the task's lock. On failure none of them stays. Raises NameTaken when another process was faster.
 
-    `files` (path: content) are in a commit with `message` on top of the start commit, from the branch's first moment on.
+    `say` is told what had to be kept. `files` (path: content) are in a commit with `message` on top of the start commit, from the branch's first moment on.
     """
     repository, objects = place.repository, place.objects
     identity = repository.identity()
@@ -182,7 +186,9 @@ def create(
             raise
     try:
         people = task.base_commit if of_people(place, task.base) else None
-        return repository.add_worktree(path, place.branch(task.name), people=people), lock
+        return backup.add_worktree(
+            repository, objects, task.name, place.branch(task.name), path, say, people=people
+        ), lock
     except BaseException:
         undo(place, task.name, path, commit, lock)
         raise
@@ -201,8 +207,6 @@ def replace_task(place: Place, name: str, engine: codex.Codex, screen: Screen) -
 
     Raises AutonomousError when somebody works on it.
     """
-    from . import backup
-
     with backup.at_rest(place.repository, name):
         tip = place.tip(name)
         kept = backup.keep(place.repository, place.objects, name, place.branch(name))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import (
     activity,
+    backup,
     base_settings,
     checklist,
     checks,
@@ -523,7 +524,7 @@ def ensure_worktree(place: Place, task: Task, screen: Screen) -> Worktree:
         )
     if os.path.lexists(path):
         raise AutonomousError(f"{path} exists, but is not the worktree of '{task.name}'", f"mv {path} {path}.old")
-    worktree = repository.add_worktree(path, branch, people=people())
+    worktree = backup.add_worktree(repository, place.objects, task.name, branch, path, screen.note, people=people())
     screen.note(f"worktree {path} made" + (" again" if entry is not None else ""))
     return worktree
 

@@ -416,6 +416,27 @@ def test_a_worktree_that_is_deleted_during_a_session_is_named_and_made_again(wor
     assert list(world.finish()) == []
 
 
+@pytest.mark.parametrize("command", ["resume", "start"])
+def test_commits_that_only_a_lost_worktree_had_are_kept_before_it_is_made_anew(area: Path, command: str) -> None:
+    world = World(area / "world")
+    world.run(*ONE)
+    git(world.worktree, "switch", "--quiet", "--detach")
+    (world.worktree / "mine").write_text("by hand\n")
+    git(world.worktree, "add", "mine")
+    git(world.worktree, "commit", "--quiet", "-m", "Mine")
+    mine = git(world.worktree, "rev-parse", "HEAD")
+    if command == "start":
+        git(world.repository, "update-ref", "-d", f"refs/heads/{world.branch}")
+    shutil.rmtree(world.worktree)
+    ended = world.run(*(RESUME if command == "resume" else START))
+    assert ended.status == 0, ended
+    kept = f"refs/autonomous/backup/{NAME}/1"
+    assert f"commits that only the lost worktree had are kept at {kept}\n" in ended.err
+    assert git(world.repository, "rev-parse", kept) == mine
+    shutil.rmtree(world.worktree)
+    assert "are kept at" not in world.run(*RESUME).err
+
+
 def test_a_git_of_the_user_that_is_at_work_keeps_its_lock(world: World, wait_until: Wait) -> None:
     world.run(*ONE)
     lock = Path(git(world.worktree, "rev-parse", "--absolute-git-dir")) / "index.lock"
