@@ -60,7 +60,13 @@ def main(arguments: list[str]) -> int:
         sys.stdout.flush()
         return int(status or 0)
     except AutonomousError as error:
-        hint = error.hint or f"git autonomous {'-h' if error.exit_status == UsageError.exit_status else 'doctor'}"
+        called = [
+            *(command.name for command in app.registered_commands),
+            *(made.name for made in app.registered_groups),
+        ]
+        command = f"{arguments[0]} " if arguments[:1] and arguments[0] in called else ""
+        wrong = error.exit_status == UsageError.exit_status
+        hint = error.hint or f"git autonomous {f'{command}-h' if wrong else 'doctor'}"
         return fail(error.message, hint, error.exit_status)
     except typer.exceptions.TyperException as error:
         context = getattr(error, "ctx", None)

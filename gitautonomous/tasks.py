@@ -352,17 +352,17 @@ def newest(place: Place, name: str) -> str:
     return f"{items}commit {str(task['tip'])[:10]}: {model.one_line(subject, 72)}"
 
 
-def default_task(place: Place, *, running: bool = False) -> str:
-    """The task of the worktree that the user stands in, else the newest unfinished one; `running`: preferably one that is worked on."""
+def default_task(place: Place, *, running: bool = False, finished: bool = False) -> str:
+    """The task of the worktree that the user stands in, else the newest unfinished one; `running`: preferably one that is worked on; `finished`: else the newest of all."""
     here = task_here(place)
     if here is not None:
         return here
     found = listed(place)
     if running:
         found.sort(key=lambda task: task["state"] not in (states.RUNNING, states.WAITING))
-    for task in found:
-        if task["state"] in states.UNFINISHED:
-            return str(task["name"])
+    candidates = [task for task in found if task["state"] in states.UNFINISHED] or (found if finished else [])
+    if candidates:
+        return str(candidates[0]["name"])
     raise AutonomousError(
         "there is no unfinished task" if found else "there is no task yet",
         "git autonomous list" if found else 'git autonomous start "GOAL"',

@@ -199,6 +199,7 @@ def test_an_unreadable_template(agent_repo: Path, codex_home: Path, tmp_path: Pa
         (("start", "--file", "missing"), 2, "cannot read the goal from missing: No such file or directory"),
         (("start", "--file", "."), 2, "cannot read the goal from .: Is a directory"),
         (("start", "x", "--check", "a", "--no-check"), 2, "--check and --no-check exclude each other"),
+        (("start", "x", "--check", " "), 2, "a check is empty"),
     ],
 )
 def test_a_goal_that_cannot_be(repo: Path, arguments: tuple[str, ...], status: int, message: str) -> None:
@@ -217,7 +218,8 @@ def test_a_goal_that_cannot_be(repo: Path, arguments: tuple[str, ...], status: i
 def test_an_option_with_a_bad_value(repo: Path, codex_home: Path, arguments: tuple[str, ...]) -> None:
     ended = autonomous(repo, "start", "x", *arguments)
     assert (ended.status, ended.out) == (2, ""), ended.err
-    assert [line.partition(":")[0] for line in ended.err.splitlines()[-2:]] == ["error", "hint"]
+    error, hint = ended.err.splitlines()[-2:]
+    assert (error.partition(":")[0], hint.partition(" -")[0]) == ("error", "hint: git autonomous start")
     assert "Traceback" not in ended.err
     assert_nothing_made(repo)
 

@@ -22,6 +22,10 @@ TaskName = Annotated[
     str | None,
     typer.Argument(metavar="TASK", help="Default: this worktree's task, else the newest unfinished."),
 ]
+TaskToLookAt = Annotated[
+    str | None,
+    typer.Argument(metavar="TASK", help="Default: this worktree's task, else the newest unfinished, else the newest."),
+]
 
 
 def ask(text: str, question: str) -> bool:

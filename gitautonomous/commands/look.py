@@ -14,7 +14,7 @@ import typer
 
 from .. import show
 from ..errors import UsageError
-from .common import AsHtml, AsJson, TaskName, coloured, pager_for, print_json
+from .common import AsHtml, AsJson, TaskToLookAt, coloured, pager_for, print_json
 
 
 def list_tasks(
@@ -72,14 +72,14 @@ def save_list(target: str) -> int:
 
 
 def status(
-    task: TaskName = None,
+    task: TaskToLookAt = None,
     as_json: AsJson = False,
 ) -> int:
     """Show one task in full: goal, items, sessions, checks."""
     from .. import forecast, pager, tasks
 
     place = tasks.open_place({}, None)
-    known = tasks.status(place, task if task is not None else tasks.default_task(place))
+    known = tasks.status(place, task if task is not None else tasks.default_task(place, finished=True))
     if as_json:
         print_json({"schema": 1, "task": known})
         return 0
@@ -108,7 +108,7 @@ def at_work(known: dict[str, Any]) -> str:
 
 
 def log(
-    task: TaskName = None,
+    task: TaskToLookAt = None,
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on showing what is added, as long as the task runs.")
     ] = False,
@@ -117,7 +117,7 @@ def log(
     from .. import pager, stopping, tasks, transcript
 
     place = tasks.open_place({}, None)
-    name = task if task is not None else tasks.default_task(place, running=follow)
+    name = task if task is not None else tasks.default_task(place, running=follow, finished=True)
     directory = place.repository.task_dir(name)
     worktree = place.repository.worktree_of(place.branch(name))
     command = None if follow else pager_for(place, *pager.NAMES)

@@ -239,6 +239,8 @@ def make_request(
 
     if check and no_check:
         raise UsageError("--check and --no-check exclude each other", "git autonomous start -h")
+    if not all(map(str.strip, check or ())):
+        raise UsageError("a check is empty", 'git autonomous start "GOAL" --no-check    # none, not even proposed ones')
     flags = {
         "max_sessions": max_sessions,
         "delay": delay,
