@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import git
 from made import finished
+from program import autonomous
 
 from gitautonomous import listing, locks, model, outside, states, stopping, summaries
 
@@ -108,6 +109,13 @@ def test_what_tips_tell_is_kept_and_a_commit_is_read_once(repo: Path) -> None:
         kept.write_bytes(os.fsencode(damaged))
         assert found() == first
     assert kept.read_text() == before
+
+
+def test_when_all_are_finished_the_newest_is_looked_at(repo: Path) -> None:
+    finished(repo, "todo", {"a": "1"})
+    ended = autonomous(repo, "status")
+    assert (ended.status, ended.out.split("\n")[0]) == (0, "task       todo")
+    assert autonomous(repo, "resume").err.startswith("error: there is no unfinished task\n")
 
 
 def test_a_branch_that_is_no_task_is_broken(repo: Path) -> None:
