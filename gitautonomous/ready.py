@@ -7,9 +7,10 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from . import process
+from . import nested, process
 from .errors import AutonomousError
 from .git import Repository, Worktree, last_words
 
@@ -32,15 +33,17 @@ def included(repository: Repository, source: Path, patterns: bytes) -> list[str]
 
 
 def copy_included(repository: Repository, source: Path, target: Path, patterns: bytes) -> list[str]:
-    """Copy ignored files that the work needs (such as .env) into the new worktree. Nothing is overwritten, no link is followed. Returns the paths."""
+    """Copy ignored files that the work needs (such as .env) into a worktree. Nothing is overwritten, and no link leads out of it. Returns the paths."""
     copied = []
     for path in included(repository, source, patterns):
         origin, copy = source / path, target / path
-        if origin.is_dir() and not origin.is_symlink() or os.path.lexists(copy):
+        wanted = origin.is_symlink() or origin.is_file()
+        if not wanted or os.path.lexists(copy) or not nested.inside(target, copy):
             continue
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(origin, copy, follow_symlinks=False)
-        copied.append(path)
+        with suppress(FileExistsError, NotADirectoryError):  # a file has taken the place of its folder
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(origin, copy, follow_symlinks=False)
+            copied.append(path)
     return copied
 
 

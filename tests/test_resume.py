@@ -127,6 +127,27 @@ def test_a_pushed_task_that_starts_from_a_commit_of_its_own_gets_no_secrets_and_
     assert ((worktree_of(agent_repo) / ".env").exists(), (area / "outside").exists()) == (False, False)
 
 
+@pytest.mark.parametrize("instead", ["ln -s ../../outside conf", "echo 1 > conf"])
+def test_ignored_files_are_copied_through_no_link_of_the_agents(
+    agent_repo: Path, area: Path, model: Server, instead: str
+) -> None:
+    (area / "outside").mkdir()
+    work = executor("todo", "write a", write_file("a", "1"), f"rm -r conf; {instead}")
+    model.play(sessions(initializer("todo", ["write a"]), work))
+    (agent_repo / "conf").mkdir()
+    for path, content in ((".gitignore", "conf/key\n"), (".worktreeinclude", "conf/key\n"), ("conf/shared", "1\n")):
+        (agent_repo / path).write_text(content)
+    git(agent_repo, "add", ".")
+    git(agent_repo, "commit", "-qm", "settings")
+    (agent_repo / "conf/key").write_text("secret\n")
+    ended = autonomous(agent_repo, *START)
+    assert (ended.status, "copied 1 ignored file named by .worktreeinclude\n" in ended.err) == (0, True)
+    shutil.rmtree(worktree_of(agent_repo))
+    ended = autonomous(agent_repo, "resume", "todo", "--delay", "0")
+    assert (ended.status, "copied" in ended.err, list((area / "outside").iterdir())) == (0, False, [])
+    assert git(worktree_of(agent_repo), "status", "--porcelain") == ""
+
+
 def test_a_listing_reads_the_list_of_a_session_that_a_person_amended(repo: Path) -> None:
     made.finished(repo, "todo", {"a": "1\n"}, left=1)
     worktree = worktree_of(repo)
