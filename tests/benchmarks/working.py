@@ -99,11 +99,15 @@ def _close(bench: Bench, name: str, repository: Path, files: int, work: str) -> 
 
 
 def sessions(bench: Bench) -> Iterator[Row]:
-    """One runner through hundreds of sessions, each of which ticks an item and adds a file."""
+    """One runner through hundreds of sessions, each of which ticks an item and changes the same file: nothing grows but their number and the notes."""
     count = bench.pick(500, 30)
     repository = repositories.with_files(bench, "sessions", 100)
     log = bench.root / "log"
-    environment = {"STANDIN_LOG": str(log), "STANDIN_ITEMS": str(count + 10)}
+    environment = {
+        "STANDIN_LOG": str(log),
+        "STANDIN_ITEMS": str(count + 10),
+        "STANDIN_WORK": "mv work/*.txt newest.txt",
+    }
     limit = ("--max-sessions", str(count + 5))
     command = bench.command("start", "-q", "--name", "long", *limit, "--delay", "0", "Work")
 
