@@ -13,6 +13,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from . import markdown
 
@@ -207,7 +208,9 @@ class _List:
     proposed: tuple[markdown.Section, ...]
 
 
+@lru_cache(maxsize=2)
 def _read(text: str) -> _List:
+    """A list in its parts, which nobody changes: a runner asks nine times a session for that before it and that after it."""
     document = markdown.read(text)
     tasks, checks, proposed = (document.sections(title) for title in ("Tasks", "Checks", "Proposed"))
     paths: dict[int, tuple[object, ...]] = {}

@@ -22,6 +22,8 @@ FILE_LIMIT = 8 * 1024 * 1024
 pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
 # The state dir belongs to whoever ran git init; ownership was judged by git itself at discovery.
 pygit2.option(Option.SET_OWNER_VALIDATION, False)
+# Of the objects that were read libgit2 keeps 256 MB, by its own count of a quarter of them: a runner reads some more with each session.
+pygit2.option(Option.SET_CACHE_MAX_SIZE, 1 << 18)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,10 @@ def find_rollout(home: Path, thread: str) -> Path | None:
     if not THREAD.fullmatch(thread):
         return None
     try:
-        return next(home.glob(f"sessions/*/*/*/rollout-*-{thread}.jsonl"), None)
+        days = sorted(home.glob("sessions/*/*/*/"), reverse=True)  # the thread at work is among the newest
+        # Not by a pattern with the thread in it: Python keeps hundreds of those.
+        found = (day / name for day in days for name in os.listdir(day) if name.endswith(f"-{thread}.jsonl"))
+        return next((path for path in found if path.name.startswith("rollout-")), None)
     except OSError:
         return None
 
