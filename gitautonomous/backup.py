@@ -115,8 +115,7 @@ def add_worktree(
     people: str | None = None,
 ) -> Worktree:
     """Check a task's branch out at `path`, as Repository.add_worktree does. A lost worktree that is registered there is forgotten; commits that only its HEAD has are kept first, and `say` is told."""
-    lost = None if path.exists() else Worktree.admin_dir(repository, path)
-    head = Worktree(repository, path, lost).head() if lost is not None else ""
+    head = _lost_head(repository, path)
     if objects.find_commit(head) is not None:
         elsewhere = ("--branches", "--tags", "--remotes", "--glob=refs/autonomous/*")
         if repository.call("rev-list", "--max-count=1", head, "--not", *elsewhere).stdout:
@@ -124,6 +123,15 @@ def add_worktree(
             repository.update_ref(ref, head, ZERO, f"keep {task}")
             say(f"commits that only the lost worktree had are kept at {ref}")
     return repository.add_worktree(path, branch, people=people)
+
+
+def _lost_head(repository: Repository, path: Path) -> str:
+    """What the HEAD says of a worktree that is registered at `path` and not there; empty where there is none, or only half of its registration."""
+    registered = None if path.exists() else Worktree.admin_dir(repository, path)
+    if registered is not None:
+        with suppress(OSError):
+            return Worktree(repository, path, registered).head()
+    return ""
 
 
 def keep_merged(repository: Repository, objects: Objects, task: str, tip: str, result: str) -> str:

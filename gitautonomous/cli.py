@@ -60,14 +60,10 @@ def main(arguments: list[str]) -> int:
         sys.stdout.flush()
         return int(status or 0)
     except AutonomousError as error:
-        called = [
-            *(command.name for command in app.registered_commands),
-            *(made.name for made in app.registered_groups),
-        ]
-        command = f"{arguments[0]} " if arguments[:1] and arguments[0] in called else ""
+        command = arguments[:1] if only(arguments[:1]) is not app else []
+        help = " ".join(["git autonomous", *command, "-h"])
         wrong = error.exit_status == UsageError.exit_status
-        hint = error.hint or f"git autonomous {f'{command}-h' if wrong else 'doctor'}"
-        return fail(error.message, hint, error.exit_status)
+        return fail(error.message, error.hint or (help if wrong else "git autonomous doctor"), error.exit_status)
     except typer.exceptions.TyperException as error:
         context = getattr(error, "ctx", None)
         return fail(
