@@ -28,7 +28,8 @@ sessions (the runner, and how a session becomes one commit): runner, waiting, cl
 engine (Codex: found, called, followed, understood, shown): supervision, rollout, codex, ends, prompt, screen,
     transcript, events, scripted
 git (repositories, trees and merges): lease, base_settings, origins, absorbed, replay, moving, hazards, patch, pager, threeway, trees, git,
-    objects, nested, filters, listing, summaries, outside, conflicts, quick_git
+    objects, nested, filters, listing, summaries, outside, conflicts, cached,
+    quick_git
 values (pure: values in, values out): tracking, listform, checklist, markdown, model, runs,
     toml, config, resources
 ground: show, process, signals, hostile, locks, states, trusted, errors

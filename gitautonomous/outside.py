@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from . import cached
 from .quick_git import Git
 
 FILE = os.path.join("autonomous", "cache", "outside")
@@ -57,13 +58,5 @@ def read(common_dir: str) -> Tips:
 
 
 def write(common_dir: str, outside: Tips) -> None:
-    """Keep what was found, where the repository can be written to. The last writer wins."""
-    path = os.path.join(common_dir, FILE)
-    temporary = f"{path}.{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(f"{' '.join((base, *tips))}\n" for base, tips in outside.items())
-        os.replace(temporary, path)
-    except OSError:
-        pass
+    """Keep what was found."""
+    cached.write(os.path.join(common_dir, FILE), (f"{' '.join((base, *tips))}\n" for base, tips in outside.items()))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from . import cached
+
 FILE = os.path.join("autonomous", "cache", "summaries-1")
 KEYS = (
     "name",
@@ -60,19 +62,11 @@ def read(common_dir: str) -> dict[str, Fields]:
 
 
 def write(common_dir: str, tasks: list[Fields]) -> None:
-    """Keep what is known of all tasks, where the repository can be written to. The last writer wins."""
-    path = os.path.join(common_dir, FILE)
-    temporary = f"{path}.{os.getpid()}"
+    """Keep what is known of all tasks."""
     lines = []
     for task in tasks:
         base, thread = task["base"] or "", task["thread"] or ""
         numbers = f"{task['updated']}\t{task['done']}\t{task['total']}\t{task['sessions']}\t{task['tokens']}"
         marks = f"{task['stuck']:d}\t{task['readable']:d}"
         lines.append(f"{task['name']}\t{task['tip']}\t{base}\t{task['check']}\t{thread}\t{numbers}\t{marks}\n")
-    try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            file.writelines(lines)
-        os.replace(temporary, path)
-    except OSError:
-        pass
+    cached.write(os.path.join(common_dir, FILE), lines)

@@ -872,13 +872,21 @@ class Machine(RuleBasedStateMachine):
                 world.worktree.rename(self.area / "in-the-way")
         self.did("to_the_end")
         ended = self.run(*((*RESUME, "--max-sessions", "0") if world.exists() else START))
-        surprises = ("was rewritten while session", "the repository changed")
-        if ended.status == 3 and any(surprise in ended.err for surprise in surprises):
-            # It is told once, and it was the person.
+        if ended.status == 3 and self.was_the_persons_doing(ended.err):  # told once; then the person says so
             ended = self.run(*RESUME, "--max-sessions", "0")
         assert ended.status == 0 and ended.out.startswith(f"{NAME}: finished, "), ended
         assert git(world.repository, "status", "--porcelain").splitlines() == [" M edited", "A  staged", "?? untracked"]
         self.all_is_well()
+
+    def was_the_persons_doing(self, told: str) -> bool:
+        """Whether the program stopped at something that the person did indeed do: a false alarm is a violation."""
+        rewritten = "was rewritten while session" in told and "rewrite "
+        moved = "the repository changed: the worktree's gitdir\n" in told and (
+            "lose_the_worktree git mv",
+            "lose_the_worktree repair",
+        )
+        did = rewritten or moved
+        return bool(did) and any(step.startswith(did) for step in self.steps)
 
 
 class RealMachine(Machine):

@@ -169,7 +169,7 @@ def test_leaving_the_server_ends_an_answer_that_is_open() -> None:
         began = time.monotonic()
     answer.read()
     connection.close()
-    assert time.monotonic() - began < 300
+    assert time.monotonic() - began < 60  # far below the stall
 
 
 def test_a_used_up_limit_looks_as_the_service_tells_it(model: Server) -> None:

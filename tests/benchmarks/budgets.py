@@ -32,6 +32,7 @@ BUDGETS: dict[str, Budget] = {
     "list-100": Budget("list of {n:,} tasks", "python -c pass + git for-each-ref", 2.5),
     "list-100-by-hand": Budget("the same, a person committed to one", "python -c pass + git for-each-ref", 2.5),
     "completion": Budget("completion of a task name in bash, {n:,} tasks", "python -c pass + git for-each-ref", 2.5),
+    "list-5000-first": Budget("list of {n:,} tasks, for the first time", "git branch -v --list", 1.2),
     "list-5000": Budget("list of {n:,} tasks", "git branch -v --list", 1.2),
     "list-5000-here": Budget("the same, all ran here, a person committed to 1 %", "git branch -v --list", 1.2),
     "help": Budget("--help", "a Typer app with one parameter", 1.2),
