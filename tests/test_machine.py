@@ -880,13 +880,12 @@ class Machine(RuleBasedStateMachine):
 
     def was_the_persons_doing(self, told: str) -> bool:
         """Whether the program stopped at something that the person did indeed do: a false alarm is a violation."""
-        rewritten = "was rewritten while session" in told and "rewrite "
-        moved = "the repository changed: the worktree's gitdir\n" in told and (
-            "lose_the_worktree git mv",
-            "lose_the_worktree repair",
-        )
-        did = rewritten or moved
-        return bool(did) and any(step.startswith(did) for step in self.steps)
+        did: tuple[str, ...] = ()
+        if "was rewritten while session" in told:
+            did += ("rewrite ",)
+        if "the repository changed: the worktree's gitdir\n" in told:
+            did += ("lose_the_worktree git mv", "lose_the_worktree repair")
+        return any(step.startswith(did) for step in self.steps)
 
 
 class RealMachine(Machine):
